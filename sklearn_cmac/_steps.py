@@ -1,0 +1,146 @@
+"""What all steps share: how they read their input, and what they answer to `set_output`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_cmac.maps import ActivationMap, RegionVectors
+from sklearn_cmac.photos import PhotoError
+
+
+def is_table(X: Any) -> bool:
+    """Whether `X` is a plain 2-D table rather than a sequence with one entry per photo.
+
+    Entries of a sequence are records or 2-D arrays; everything else is a table, or is left
+    to scikit-learn's validation to refuse.
+    """
+    if isinstance(X, np.ndarray):
+        return X.ndim != 3
+    if isinstance(X, (list, tuple)) and len(X):
+        first = X[0]
+        return not (
+            isinstance(first, (ActivationMap, RegionVectors))
+            or (isinstance(first, np.ndarray) and first.ndim == 2)
+        )
+    return True
+
+
+def _not_fitted_on_records(step: SequenceStep) -> bool:
+    return not getattr(step, "_fitted_on_records", False)
+
+
+class SequenceStep(TransformerMixin):
+    """A transformer of sequences with one entry per photo, and perhaps of tables too.
+
+    Such a sequence is no table, so it has no column names and no container to choose:
+    `set_output` is accepted, as a pipeline hands it to every step, and takes effect where
+    the output is a table.
+    """
+
+    def set_output(self, *, transform: str | None = None) -> SequenceStep:
+        """Choose the container of tables.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            None leaves the choice as it is.
+
+        Returns
+        -------
+        self
+        """
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+
+class TableOrSequenceStep(SequenceStep):
+    """A step that on a table has output columns, and on a sequence of records has none."""
+
+    @available_if(_not_fitted_on_records)
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the output columns, when fitted on a table.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "n_features_in_")
+        return numbered_names(self, self._n_features_out)  # type: ignore[attr-defined]
+
+
+def numbered_names(step: Any, n: int) -> np.ndarray:
+    """Names of new columns, as scikit-learn's transformers make them."""
+    prefix = type(step).__name__.lower()
+    return np.asarray([f"{prefix}{i}" for i in range(n)], dtype=object)
+
+
+def check_records(X: Any, step: Any, need: str = "") -> Sequence[ActivationMap]:
+    """`X` if it is a sequence of records that have the field `need`, else an error.
+
+    Parameters
+    ----------
+    X : sequence of ActivationMap
+    step : estimator
+        Named in the error.
+    need : {"", "embedding", "regions"}
+    """
+    name = type(step).__name__
+    if not isinstance(X, (list, tuple)) or not all(isinstance(r, ActivationMap) for r in X):
+        raise ValueError(
+            f"{name} expects a sequence of ActivationMap, as ConvFeatureExtractor returns it; "
+            f"got {type(X).__name__}"
+            + (f" of {type(X[0]).__name__}" if isinstance(X, (list, tuple)) and X else "")
+        )
+    if not X:
+        raise ValueError(f"{name} got 0 photos; at least 1 is required")
+    if need:
+        for record in X:
+            if getattr(record, need) is None:
+                before = "ActivationPCA" if need == "embedding" else "a region step"
+                raise ValueError(f"{record.name}: has no {need}; {before} must come before {name}")
+    return X
+
+
+def check_vectors(X: Any, step: Any, n_features: int | None) -> list[RegionVectors]:
+    """The entries of `X` as region vectors with weights, checked.
+
+    Parameters
+    ----------
+    X : sequence of RegionVectors or of arrays of shape (R_i, D)
+    step : estimator
+        Named in errors.
+    n_features : int, optional
+        D to insist on; default: that of the first photo.
+    """
+    records = []
+    for i, item in enumerate(X):
+        record = item if isinstance(item, RegionVectors) else RegionVectors(np.asarray(item))
+        name = record.name or f"photo {i}"
+        vectors = record.vectors
+        if vectors.ndim != 2 or not len(vectors):
+            raise PhotoError(f"{name}: region vectors are (R, D), got shape {vectors.shape}")
+        n_features = n_features or vectors.shape[1]
+        if vectors.shape[1] != n_features:
+            raise PhotoError(
+                f"{name}: its region vectors have {vectors.shape[1]} dimensions, "
+                f"{type(step).__name__} expects {n_features}; use the network, layer and whitening "
+                "that it was fitted with"
+            )
+        if not np.isfinite(vectors).all():
+            raise PhotoError(f"{name}: its region vectors are not finite numbers")
+        if record.weights is None:
+            record = replace(record, weights=np.ones(len(vectors), vectors.dtype))
+        records.append(record)
+    return records

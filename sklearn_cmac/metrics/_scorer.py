@@ -1,0 +1,113 @@
+"""Mean average precision as a scorer for scikit-learn's searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_consistent_length
+
+from sklearn_cmac.metrics._average_precision import average_precision
+
+
+class RetrievalScorer:
+    """Mean average precision of an estimator's descriptors, for labelled photos.
+
+    Each query ranks all other photos of X by the dot product of descriptors; those that
+    have its label are the positives. The query's own photo is left out. Queries whose label
+    no other photo has are skipped.
+
+    Parameters
+    ----------
+    queries : {"all", "boxed"}, default="all"
+        "all": each labelled photo, whole. "boxed": each labelled photo that carries a box,
+        cropped to it. The photos that are ranked are whole in both cases.
+    distractor : object, optional
+        The label of photos that show none of the objects. They are never queries.
+
+    Notes
+    -----
+    A score says which parameters are better on these photos. It is no benchmark result: each
+    fold of a cross-validation ranks its own few photos, and the fewer there are, the higher
+    mAP comes out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import L2Aggregator, RetrievalScorer
+    >>> X = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9], [0.7, 0.7]])
+    >>> RetrievalScorer(distractor="")(L2Aggregator().fit(X), X, ["a", "a", "b", "b", ""])
+    1.0
+    """
+
+    def __init__(self, queries: str = "all", distractor: Any = None):
+        if queries not in ("all", "boxed"):
+            raise ValueError(f"queries is 'all' or 'boxed', got {queries!r}")
+        self.queries = queries
+        self.distractor = distractor
+
+    def __repr__(self) -> str:
+        return f"RetrievalScorer(queries={self.queries!r}, distractor={self.distractor!r})"
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        """Score a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : transformer
+            Its `transform` gives one descriptor of unit length per photo.
+        X : sequence of photos
+        y : sequence of labels, one per photo
+
+        Returns
+        -------
+        float
+            mAP in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If no query has a positive.
+        """
+        return float(np.mean(list(self.per_query(estimator, X, y).values())))
+
+    def per_query(self, estimator: Any, X: Any, y: Any) -> dict[int, float]:
+        """Average precision of each query.
+
+        Parameters
+        ----------
+        estimator, X, y
+            As for scoring.
+
+        Returns
+        -------
+        dict from int to float
+            From the query's position in `X` to its average precision.
+        """
+        check_consistent_length(X, y)
+        labels = np.asarray(y)
+        asking = [i for i in range(len(labels)) if self._asks(X[i], labels, i)]
+        if not asking:
+            boxed = " and a box" if self.queries == "boxed" else ""
+            raise ValueError(
+                f"none of {len(labels)} photos has a label that another one shares{boxed}, so "
+                "nothing can be scored; in a cross-validation, keep the photos of an object "
+                "together (GroupKFold with groups=y)"
+            )
+        descriptors = np.asarray(estimator.transform(X))
+        if self.queries == "boxed":
+            queries = np.asarray(estimator.transform([X[i].as_query() for i in asking]))
+        else:
+            queries = descriptors[asking]
+        scores = {}
+        for i, similarities in zip(asking, queries @ descriptors.T):
+            # A stable sort: equal similarities keep the order of X, whoever asks.
+            ranking = np.argsort(-similarities, kind="stable")
+            positives = np.flatnonzero(labels == labels[i])
+            scores[i] = average_precision(ranking, positives[positives != i], junk=[i])
+        return scores
+
+    def _asks(self, photo: Any, labels: np.ndarray, i: int) -> bool:
+        if labels[i] == self.distractor or np.sum(labels == labels[i]) < 2:
+            return False
+        return self.queries == "all" or getattr(photo, "box", None) is not None

@@ -1,0 +1,369 @@
+"""Photos and queries: the only door through which outside pixels come in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Union
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Box = tuple[float, float, float, float]
+PhotoSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be used. The message names it and says what was expected.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong, with which photo, and what to do.
+    failures : sequence of (int, str, str)
+        Position in the input, name and reason of each photo that failed, when several
+        photos were described at once.
+    maps : sequence of (int, ActivationMap)
+        Position and activations of the photos that did not fail: they are not lost.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        failures: Sequence[tuple[int, str, str]] = (),
+        maps: Sequence[tuple[int, Any]] = (),
+    ):
+        super().__init__(message)
+        self.failures = list(failures)
+        self.maps = list(maps)
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo, wherever its pixels are, and where the object of interest is in it.
+
+    Parameters
+    ----------
+    source : path, bytes, PIL.Image.Image or ndarray
+        An image file, the content of one, an opened image, or pixels of shape (H, W),
+        (H, W, 1), (H, W, 3) or (H, W, 4): integers in 0..255, 16-bit unsigned integers, or
+        floats in [0, 1].
+    box : tuple of 4 floats, optional
+        (x0, y0, x1, y1) of the annotated object, in pixels of the upright photo. It is an
+        annotation: describing a `Photo` ignores it, `as_query` uses it.
+    name : str, optional
+        How messages and rankings call this photo. Default: its path, else what it is.
+
+    Raises
+    ------
+    PhotoError
+        If the box is not four finite numbers with x0 < x1 and y0 < y1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import Photo
+    >>> photo = Photo(np.zeros((48, 64, 3), np.uint8), box=(8, 8, 40, 40), name="night")
+    >>> photo.as_query()
+    Query(photo=Photo('night', box=(8.0, 8.0, 40.0, 40.0)), box=(8.0, 8.0, 40.0, 40.0))
+    """
+
+    source: PhotoSource
+    box: Box | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _default_name(self.source))
+        if self.box is not None:
+            object.__setattr__(self, "box", check_box(self.box, self.name))
+
+    def __repr__(self) -> str:
+        return f"Photo({self.name!r}" + (f", box={self.box})" if self.box else ")")
+
+    def as_query(self) -> Query:
+        """Ask for the object in the photo's box.
+
+        Returns
+        -------
+        Query
+            The photo and its box.
+
+        Raises
+        ------
+        PhotoError
+            If the photo has no box.
+        """
+        if self.box is None:
+            raise PhotoError(f"{self.name}: has no box, so there is no object to ask for.")
+        return Query(self, self.box)
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A request: find the object that this box of this photo shows.
+
+    Parameters
+    ----------
+    photo : Photo or anything that `Photo` takes
+        The photo that shows the object.
+    box : tuple of 4 floats
+        (x0, y0, x1, y1) in pixels of the upright photo. The extractor crops to it, in the
+        photo or in its activations (``query_crop``).
+
+    Raises
+    ------
+    PhotoError
+        If the box is not four finite numbers with x0 < x1 and y0 < y1.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import Query
+    >>> Query("church.jpg", (10, 20, 300, 400))
+    Query(photo=Photo('church.jpg'), box=(10.0, 20.0, 300.0, 400.0))
+    """
+
+    photo: Photo
+    box: Box
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.photo, Photo):
+            object.__setattr__(self, "photo", Photo(self.photo))
+        object.__setattr__(self, "box", check_box(self.box, self.name))
+
+    @property
+    def name(self) -> str:
+        """The photo's name."""
+        return self.photo.name
+
+
+def as_photo(item: Any) -> Photo | Query:
+    """`item` itself if it is a `Photo` or `Query`, else a `Photo` of it."""
+    return item if isinstance(item, (Photo, Query)) else Photo(item)
+
+
+def check_box(box: Any, name: str) -> Box:
+    """Four finite floats (x0, y0, x1, y1) with x0 < x1 and y0 < y1, or a `PhotoError`."""
+    try:
+        x0, y0, x1, y1 = (float(v) for v in box)
+    except (TypeError, ValueError):
+        raise PhotoError(
+            f"{name}: a box is four numbers (x0, y0, x1, y1) in pixels, got {box!r}."
+        ) from None
+    if not np.isfinite([x0, y0, x1, y1]).all() or x1 <= x0 or y1 <= y0:
+        raise PhotoError(
+            f"{name}: the box {box!r} is empty; expected (x0, y0, x1, y1) with x0 < x1 and "
+            "y0 < y1. If it holds x, y, width and height, pass (x, y, x + width, y + height)."
+        )
+    return x0, y0, x1, y1
+
+
+def check_box_inside(box: Box, size: tuple[int, int], name: str) -> Box:
+    """Clip `box` to a photo of `size` (width, height); more than 1% outside is an error."""
+    width, height = size
+    x0, y0, x1, y1 = box
+    slack_x, slack_y = 1 + 0.01 * width, 1 + 0.01 * height
+    clipped = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    inside = x0 >= -slack_x and y0 >= -slack_y and x1 <= width + slack_x and y1 <= height + slack_y
+    if not inside or clipped[2] - clipped[0] < 1 or clipped[3] - clipped[1] < 1:
+        raise PhotoError(
+            f"{name}: the box {box} does not lie in the photo of {width}x{height} pixels. "
+            "Boxes are (x0, y0, x1, y1) in pixels of the upright original; is this a resized "
+            "copy of the annotated photo, or does the box hold x, y, width and height?"
+        )
+    return clipped
+
+
+def _default_name(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if isinstance(source, (bytes, bytearray)):
+        return f"<{len(source)} bytes>"
+    if isinstance(source, Image.Image):
+        return getattr(source, "filename", "") or f"<image {source.width}x{source.height}>"
+    if isinstance(source, np.ndarray):
+        return f"<array {'x'.join(map(str, source.shape))}>"
+    raise PhotoError(
+        "a photo is a path, bytes, a PIL image or a numpy array, got "
+        f"{type(source).__name__}: {str(source)[:60]}"
+    )
+
+
+def read_source(photo: Photo) -> bytes | Image.Image | np.ndarray:
+    """The photo's content: a file is read into memory, everything else is as it came."""
+    source = photo.source
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            with open(source, "rb") as file:
+                source = file.read()
+        except OSError as error:
+            raise PhotoError(f"{photo.name}: cannot be read ({error.strerror}).") from error
+    if isinstance(source, (bytes, bytearray)):
+        if not source:
+            raise PhotoError(f"{photo.name}: the file is empty.")
+        return bytes(source)
+    return source
+
+
+def digest_source(source: bytes | Image.Image | np.ndarray) -> str:
+    """SHA-256 of a photo's content, as hexadecimal digits."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    if isinstance(source, Image.Image):
+        form, content = f"{source.mode}{source.size}{source.getexif().get(0x0112)}", source.tobytes()
+    else:
+        form, content = f"{source.dtype}{source.shape}", np.ascontiguousarray(source).tobytes()
+    return hashlib.sha256(form.encode() + content).hexdigest()
+
+
+def decode(
+    source: bytes | Image.Image | np.ndarray,
+    name: str,
+    *,
+    max_size: int | None = None,
+    enlarge: bool = False,
+    box: Box | None = None,
+    multiple: int = 1,
+    min_side: int = 1,
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Upright RGB pixels of a photo, scaled for a network.
+
+    Parameters
+    ----------
+    source : bytes, PIL.Image.Image or ndarray
+        As `read_source` gives it.
+    name : str
+        For messages.
+    max_size : int, optional
+        Pixels of the long side of the *whole* photo after scaling. A photo that is smaller
+        is not enlarged unless `enlarge`.
+    enlarge : bool
+        Whether smaller photos are enlarged to `max_size`.
+    box : tuple of 4 floats, optional
+        Cut the photo here (crop I). What is left keeps the scale that the whole photo would
+        have had, as in the R-MAC and siaMAC programs.
+    multiple : int
+        Both sides become multiples of this many pixels (a transformer's patch).
+    min_side : int
+        An error if a side is shorter than this after scaling.
+
+    Returns
+    -------
+    rgb : ndarray of shape (H, W, 3), uint8
+    photo_size : (width, height)
+        Of the upright original.
+
+    Raises
+    ------
+    PhotoError
+        If the content is no image, is damaged, is larger than Pillow's limit, or is too
+        small.
+    """
+    image = _open(source, name)
+    _check_pixels(image, name)
+    # Orientations 5 to 8 lay the photo on its side: upright, width and height change places.
+    on_its_side = image.getexif().get(0x0112, 1) >= 5
+    photo_size = image.size[::-1] if on_its_side else image.size
+    scale = 1.0
+    if max_size is not None and (enlarge or max_size < max(photo_size)):
+        scale = max_size / max(photo_size)
+    box = (0.0, 0.0, *map(float, photo_size)) if box is None else box
+    box = check_box_inside(box, photo_size, name)
+    target = tuple(
+        max(1, round(side * scale / multiple)) * multiple
+        for side in (box[2] - box[0], box[3] - box[1])
+    )
+    if min(target) < min_side:
+        raise PhotoError(
+            f"{name}: {target[0]}x{target[1]} pixels are left of a photo of "
+            f"{photo_size[0]}x{photo_size[1]}, and this network needs at least {min_side} on "
+            "each side. Leave the photo out, give a larger box, or raise max_size."
+        )
+    if scale < 0.5 and image.format == "JPEG":
+        # libjpeg decodes at 1/2, 1/4 or 1/8 for a fraction of the cost. Twice the final size
+        # is kept, so the resampling below still sees more detail than it returns.
+        room = max(1, round(2 * scale * min(image.size)))
+        image.draft(None, (room, room))
+    try:
+        image.load()
+        image = _to_rgb(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise PhotoError(
+            f"{name}: the image is damaged or cut off ({error}). Replace the file."
+        ) from error
+    decoded = image.width / photo_size[0], image.height / photo_size[1]
+    area = tuple(v * decoded[i % 2] for i, v in enumerate(box))
+    if target != image.size or area != (0, 0, *image.size):
+        image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
+    return np.asarray(image), photo_size
+
+
+def _open(source: bytes | Image.Image | np.ndarray, name: str) -> Image.Image:
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    try:
+        # An image of the caller's is copied, for decoding changes what it works on.
+        return source.copy() if isinstance(source, Image.Image) else Image.open(BytesIO(source))
+    except UnidentifiedImageError:
+        raise PhotoError(
+            f"{name}: is not an image that Pillow knows (it starts with {source[:12]!r})."
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{name}: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PhotoError(f"{name}: the image is damaged ({error}).") from error
+
+
+def _check_pixels(image: Image.Image, name: str) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise PhotoError(
+            f"{name}: {image.width}x{image.height} pixels, and at most {limit} are opened, as a "
+            "guard against decompression bombs. Set PIL.Image.MAX_IMAGE_PIXELS if it is genuine."
+        )
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise PhotoError(
+            f"{name}: pixels have shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got "
+            f"{array.shape}. Transpose channel-first arrays with numpy.moveaxis(a, 0, -1)."
+        )
+    if array.size == 0:
+        raise PhotoError(f"{name}: the array has no pixels.")
+    if array.dtype == np.uint16:
+        array = array >> 8
+    elif array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise PhotoError(f"{name}: float pixels are finite and in [0, 1]; these are not.")
+        array = np.round(array * 255)
+    elif array.dtype == bool:
+        array = array * 255
+    elif array.dtype.kind not in "ui" or array.min() < 0 or array.max() > 255:
+        raise PhotoError(
+            f"{name}: pixels are integers in 0..255, 16-bit unsigned, or floats in [0, 1]; got "
+            f"{array.dtype}."
+        )
+    return Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB. What is transparent becomes white; 16-bit grey keeps its upper byte."""
+    if image.mode.startswith("I"):
+        grey = np.asarray(image)
+        deep = image.mode != "I" or grey.max() > 255
+        return Image.fromarray((grey >> 8 if deep else grey).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image))
+        grey = grey * 255 if grey.max() <= 1 else grey
+        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

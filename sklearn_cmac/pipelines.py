@@ -1,0 +1,101 @@
+"""The named systems, each a pipeline of the same steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from sklearn_cmac.aggregation import L2Aggregator
+from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.pooling import ClusterMaxPooler
+from sklearn_cmac.projection import ActivationPCA
+from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
+from sklearn_cmac.whitening import RegionWhitener
+
+
+def make_cmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Regions that are clusters of activations and of colours: the paper's method.
+
+    Parameters
+    ----------
+    memory : str or joblib.Memory, optional
+        Caches what fitted steps return, as in `sklearn.pipeline.Pipeline`.
+    verbose : bool, default=False
+        Whether fitting prints the time of each step.
+    **params
+        Parameters of the steps by their path, such as ``pca__n_components=7`` or
+        ``features__store="maps/"``, or whole steps, such as ``regions=GridRegions()``.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `pca`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_cmac_pipeline
+    >>> pipeline = make_cmac_pipeline(pca__n_components=7, regions__n_clusters=(5, 10, 20))
+    >>> list(pipeline.named_steps)
+    ['features', 'pca', 'regions', 'pool', 'whiten', 'aggregate']
+    """
+    return _make(NCutClusterer(), memory, verbose, params, pca=ActivationPCA())
+
+
+def make_rmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Regions that are squares of a grid: R-MAC (Tolias, Sicre, Jégou, ICLR 2016).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> make_rmac_pipeline(regions__n_levels=4)["regions"]
+    GridRegions(n_levels=4)
+    """
+    return _make(GridRegions(), memory, verbose, params)
+
+
+def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """One region, the whole map: MAC.
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_mac_pipeline
+    >>> make_mac_pipeline(whiten__n_components=256)["whiten"].n_components
+    256
+    """
+    return _make(WholeRegion(), memory, verbose, params)
+
+
+def _make(
+    regions: Any, memory: Any, verbose: bool, params: dict[str, Any], **before_regions: Any
+) -> Pipeline:
+    steps = {
+        "features": ConvFeatureExtractor(),
+        **before_regions,
+        "regions": regions,
+        "pool": ClusterMaxPooler(),
+        "whiten": RegionWhitener(),
+        "aggregate": L2Aggregator(),
+    }
+    pipeline = Pipeline(list(steps.items()), memory=memory, verbose=verbose)
+    return pipeline.set_params(**params)

@@ -1,0 +1,237 @@
+"""Regions that follow the photo: clusters of its activations and of its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from sklearn_cmac._steps import SequenceStep, check_records, is_table
+from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.regions._spectral import normalized_cut
+
+
+class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
+    """Normalized Cut into one or several numbers of clusters.
+
+    On a sequence of activation maps it proposes regions, the clusters of each photo's
+    embedding and of its colours. On a table it is a clusterer of its rows.
+
+    Parameters
+    ----------
+    n_clusters : int or sequence of int, default=(5, 20)
+        Numbers of clusters. All come from one eigenproblem.
+    n_color_clusters : int or sequence of int, default=5
+        The same for the colours of the map's cells; 0 is none. Not used on a table.
+    scale : float, default=0.05
+        z, the distance at which two points cease to be alike, as a share of the largest
+        distance between two points of the photo.
+    kernel : {"gaussian", "exponential"}, default="gaussian"
+        Similarity ``exp(-(d / z)^2)``, that of Shi's program, or ``exp(-2 d / z)``, as the
+        paper prints it.
+    regularization : float, default=0.5
+        Offset of the similarity matrix's diagonal and degrees. Without it the cut peels off
+        single points.
+    spatial_weight : float, default=0
+        What a cell's place in the map counts for beside its embedding. At 1, places have
+        the same total variance as the embedding of the photo. Not used on a table.
+    random_state : int, RandomState instance or None, default=0
+        Draws the row from which the discretisation starts. An integer gives each photo the
+        same draw, whatever photos come before it.
+    n_jobs : int, optional
+        Photos cut at once, through joblib.
+    verbose : bool or int, default=0
+        Whether to show a progress bar over photos.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (N,) or (L, N)
+        The cluster of each row of the table, for one or for L numbers of clusters.
+    eigenvalues_ : ndarray of shape (max(n_clusters),)
+        Of the table's normalised similarity, descending.
+    n_features_in_ : int
+        Columns of the table, or dimensions of the embedding.
+
+    References
+    ----------
+    J. Shi, J. Malik, "Normalized Cuts and Image Segmentation", PAMI 2000.
+    S. X. Yu, J. Shi, "Multiclass Spectral Clustering", ICCV 2003.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from sklearn_cmac import NCutClusterer
+    >>> X, _ = make_blobs(60, centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
+    >>> NCutClusterer(n_clusters=3).fit_predict(X)[:5].shape
+    (5,)
+    >>> NCutClusterer(n_clusters=(2, 3)).fit(X).labels_.shape
+    (2, 60)
+    """
+
+    _parameter_constraints: dict = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "n_color_clusters": [Interval(Integral, 0, None, closed="left"), "array-like"],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "kernel": [StrOptions({"gaussian", "exponential"})],
+        "regularization": [Interval(Real, 0, None, closed="left")],
+        "spatial_weight": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int | Sequence[int] = (5, 20),
+        n_color_clusters: int | Sequence[int] = 5,
+        scale: float = 0.05,
+        kernel: str = "gaussian",
+        regularization: float = 0.5,
+        spatial_weight: float = 0.0,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ):
+        self.n_clusters = n_clusters
+        self.n_color_clusters = n_color_clusters
+        self.scale = scale
+        self.kernel = kernel
+        self.regularization = regularization
+        self.spatial_weight = spatial_weight
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> NCutClusterer:
+        """Cut the rows of a table; on activation maps there is nothing to learn.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, C), or sequence of ActivationMap with an embedding
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        counts = _counts(self.n_clusters, "n_clusters")
+        _counts(self.n_color_clusters, "n_color_clusters")
+        if is_table(X):
+            points = validate_data(self, X, dtype=[np.float64, np.float32])
+            labels, self.eigenvalues_ = self._cut(
+                points, counts, check_random_state(self.random_state)
+            )
+            self.labels_ = labels if np.ndim(self.n_clusters) else labels[0]
+        else:
+            records = check_records(X, self, "embedding")
+            self.n_features_in_ = records[0].embedding.shape[-1]
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Propose regions.
+
+        Parameters
+        ----------
+        X : sequence of ActivationMap with an embedding, or array-like of shape (N, C)
+
+        Returns
+        -------
+        list of ActivationMap, or ndarray of shape (N, M)
+            For records, copies that have `regions`: the clusters of the first count, of the
+            second, …, of the colours. For a table, which of the M clusters of all counts
+            each row belongs to, 1 or 0. The table's rows are clustered as one set.
+
+        Raises
+        ------
+        PhotoError
+            If a photo's embedding is not finite, or colours are asked for and not known.
+        """
+        check_is_fitted(self, "n_features_in_")
+        rng = check_random_state(self.random_state)
+        counts = _counts(self.n_clusters, "n_clusters")
+        if is_table(X):
+            points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            labels = self._cut(points, counts, rng)[0]
+            regions = Regions.from_labels(labels, (1, len(points)))
+            return regions.masks()[:, 0].T.astype(points.dtype)
+        records = check_records(X, self, "embedding")
+        # A seed is the same for every photo; a generator gives each photo the next draw.
+        seeds = [
+            self.random_state
+            if isinstance(self.random_state, Integral)
+            else rng.randint(np.iinfo(np.int32).max)
+            for _ in records
+        ]
+        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
+        proposed = jobs(joblib.delayed(self._propose)(r, seed) for r, seed in zip(records, seeds))
+        bar = tqdm(
+            proposed, total=len(records), desc="cutting maps", disable=not self.verbose, unit="photo"
+        )
+        return [replace(record, regions=regions) for record, regions in zip(records, bar)]
+
+    def _propose(self, record: ActivationMap, seed: int) -> Regions:
+        rng = check_random_state(seed)
+        embedding = record.embedding
+        height, width, channels = embedding.shape
+        points = embedding.reshape(-1, channels)
+        if not np.isfinite(points).all():
+            raise PhotoError(f"{record.name}: its embedding is not finite")
+        if self.spatial_weight:
+            points = np.hstack([points, self.spatial_weight * _places(points, height, width)])
+        labels = self._cut(points, _counts(self.n_clusters, "n_clusters"), rng)[0]
+        color_counts = _counts(self.n_color_clusters, "n_color_clusters")
+        if color_counts:
+            if record.colors is None:
+                raise PhotoError(
+                    f"{record.name}: its colours are not known; give them to "
+                    "ActivationMap.from_arrays, or set n_color_clusters=0"
+                )
+            colors = np.asarray(record.colors, np.float64).reshape(-1, 3)
+            labels = np.vstack([labels, self._cut(colors, color_counts, rng)[0]])
+        return Regions.from_labels(labels, (height, width))
+
+    def _cut(
+        self, points: np.ndarray, counts: Sequence[int], rng: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return normalized_cut(
+            points,
+            counts,
+            rng.randint(len(points), size=len(counts)),
+            scale=self.scale,
+            kernel=self.kernel,
+            regularization=self.regularization,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _counts(n_clusters: Any, name: str) -> list[int]:
+    """Numbers of clusters as a list; one 0 is an empty list."""
+    counts = np.atleast_1d(n_clusters)
+    if counts.tolist() == [0] and name == "n_color_clusters":
+        return []
+    if counts.ndim != 1 or counts.dtype.kind not in "ui" or len(counts) == 0 or counts.min() < 1:
+        raise ValueError(f"{name} is one or several whole numbers above 0, got {n_clusters!r}")
+    return counts.tolist()
+
+
+def _places(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Row and column of each cell, centred, with the same total variance as `points`."""
+    places = np.indices((height, width)).reshape(2, -1).T.astype(np.float64)
+    places -= places.mean(axis=0)
+    spread = places.var(axis=0).sum()
+    return places * np.sqrt(points.var(axis=0).sum() / spread) if spread > 0 else places

@@ -1,0 +1,161 @@
+"""The Normalized Cut of a set of points: similarity, eigenvectors, discretisation.
+
+Functions of arrays, each usable alone. Steps and constants are those of the program that
+Shi released (Normalized Cut Segmentation Code, 2004) after
+
+- J. Shi, J. Malik, "Normalized Cuts and Image Segmentation", PAMI 2000;
+- S. X. Yu, J. Shi, "Multiclass Spectral Clustering", ICCV 2003.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
+from scipy.spatial.distance import cdist
+
+# Similarities below this are no edges of the graph.
+_FAINT = 1e-6
+_MAX_ITERATIONS = 20
+
+
+def similarity(points: np.ndarray, scale: float = 0.05, kernel: str = "gaussian") -> np.ndarray:
+    """How alike each two points are.
+
+    Parameters
+    ----------
+    points : ndarray of shape (N, C)
+        Finite coordinates.
+    scale : float
+        z as a share of the largest distance between two points.
+    kernel : {"gaussian", "exponential"}
+        ``exp(-(d / z)^2)``, or ``exp(-2 d / z)`` as the paper prints it.
+
+    Returns
+    -------
+    ndarray of shape (N, N)
+        Symmetric, 1 on the diagonal, 0 where it would be below 1e-6.
+    """
+    distance = cdist(points, points)
+    largest = distance.max()
+    if largest == 0:
+        return np.ones_like(distance)
+    distance /= scale * largest
+    similarities = np.exp(-(distance**2) if kernel == "gaussian" else -2 * distance)
+    similarities[similarities < _FAINT] = 0
+    return similarities
+
+
+def leading_eigenvectors(
+    similarities: np.ndarray, k: int, regularization: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k leading eigenvectors of the regularised, normalised similarity.
+
+    With r the regularisation, ``W = S + r I`` has degrees ``d_i = sum_j S_ij + 2 r``, and the
+    eigenproblem is that of ``P = d^-1/2 W d^-1/2``. The offset keeps the cut from peeling off
+    single outliers.
+
+    Parameters
+    ----------
+    similarities : ndarray of shape (N, N)
+    k : int
+        At most N.
+    regularization : float
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,)
+        Descending.
+    vectors : ndarray of shape (N, k)
+        Columns of ``d^-1/2 V``, each of norm sqrt(N).
+    """
+    n = len(similarities)
+    root = 1 / np.sqrt(similarities.sum(axis=1) + 2 * regularization)
+    normalized = similarities * root[:, None] * root
+    normalized.flat[:: n + 1] += regularization * root**2
+    if n <= max(100, 4 * k):
+        eigenvalues, vectors = eigh(normalized, subset_by_index=[n - k, n - 1])
+    else:
+        eigenvalues, vectors = eigsh(normalized, k, which="LA", v0=np.ones(n))
+    order = np.argsort(-eigenvalues)
+    vectors = vectors[:, order] * root[:, None]
+    return eigenvalues[order], vectors * (np.sqrt(n) / np.linalg.norm(vectors, axis=0))
+
+
+def discretize(vectors: np.ndarray, start_row: int) -> np.ndarray:
+    """The partition nearest to the eigenvectors, up to a rotation of them.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (N, k)
+        As `leading_eigenvectors` returns them.
+    start_row : int
+        The point from which the first rotation is built.
+
+    Returns
+    -------
+    ndarray of shape (N,)
+        Labels 0..m-1 with m <= k: clusters that came out empty are dropped.
+    """
+    n, k = vectors.shape
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = vectors / np.where(lengths > 0, lengths, 1)
+    rotation = np.empty((k, k), rows.dtype)
+    rotation[:, 0] = rows[start_row]
+    likeness = np.zeros(n, rows.dtype)
+    for j in range(1, k):
+        likeness += np.abs(rows @ rotation[:, j - 1])
+        rotation[:, j] = rows[np.argmin(likeness)]
+    objective = 0.0
+    for _ in range(_MAX_ITERATIONS + 1):
+        labels = np.argmax(rows @ rotation, axis=1)
+        # Y'X sums the rows of each cluster, Y being the indicator matrix of the labels.
+        sums = np.zeros((k, k), rows.dtype)
+        np.add.at(sums, labels, rows)
+        left, singular, right = np.linalg.svd(sums)
+        previous, objective = objective, 2 * (n - singular.sum())
+        if abs(objective - previous) < np.finfo(np.float64).eps:
+            break
+        rotation = right.T @ left.T
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def normalized_cut(
+    points: np.ndarray,
+    n_clusters: Sequence[int],
+    start_rows: Sequence[int],
+    *,
+    scale: float = 0.05,
+    kernel: str = "gaussian",
+    regularization: float = 0.5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut one set of points into each number of clusters, with one eigenproblem for all.
+
+    Parameters
+    ----------
+    points : ndarray of shape (N, C)
+    n_clusters : sequence of L ints
+        Numbers of clusters. More than there are distinct points are not made.
+    start_rows : sequence of L ints
+        For `discretize`.
+    scale, kernel, regularization
+        For `similarity` and `leading_eigenvectors`.
+
+    Returns
+    -------
+    labels : ndarray of shape (L, N)
+    eigenvalues : ndarray of shape (max(n_clusters),)
+        Or fewer, where there are fewer distinct points.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    # Differences are what counts; centred and scaled, none of them over- or underflows.
+    points = points - points.mean(axis=0)
+    points = points / (np.abs(points).max() or 1)
+    distinct = len(np.unique(points, axis=0))
+    counts = [min(k, distinct) for k in n_clusters]
+    similarities = similarity(points, scale, kernel)
+    eigenvalues, vectors = leading_eigenvectors(similarities, max(counts), regularization)
+    labels = [discretize(vectors[:, :k], row) for k, row in zip(counts, start_rows)]
+    return np.stack(labels), eigenvalues
