@@ -108,7 +108,8 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
             warnings.warn(
                 f"whitening {self.n_features_in_} dimensions with {self.n_regions_} region "
                 f"vectors of {self.n_photos_} photos; below {10 * self.n_features_in_} it "
-                "amplifies noise. Fit on more photos, or set shrinkage to about 1",
+                "amplifies noise. Fit on more photos"
+                + ("" if self.shrinkage else ", or set shrinkage to about 1"),
                 stacklevel=2,
             )
         mean, covariance = _moments(photos, self.n_features_in_)

@@ -10,11 +10,14 @@ Shi released (Normalized Cut Segmentation Code, 2004) after
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
+from threadpoolctl import ThreadpoolController
 
 # Similarities below this are no edges of the graph.
 _FAINT = 1e-6
@@ -149,6 +152,18 @@ def normalized_cut(
     eigenvalues : ndarray of shape (max(n_clusters),)
         Or fewer, where there are fewer distinct points.
     """
+    with _one_thread():
+        return _cut(points, n_clusters, start_rows, scale, kernel, regularization)
+
+
+def _cut(
+    points: np.ndarray,
+    n_clusters: Sequence[int],
+    start_rows: Sequence[int],
+    scale: float,
+    kernel: str,
+    regularization: float,
+) -> tuple[np.ndarray, np.ndarray]:
     points = np.asarray(points, dtype=np.float64)
     # Differences are what counts; centred and scaled, none of them over- or underflows.
     points = points - points.mean(axis=0)
@@ -159,3 +174,13 @@ def normalized_cut(
     eigenvalues, vectors = leading_eigenvectors(similarities, max(counts), regularization)
     labels = [discretize(vectors[:, :k], row) for k, row in zip(counts, start_rows)]
     return np.stack(labels), eigenvalues
+
+
+def _one_thread() -> AbstractContextManager[None]:
+    """Algebra of this size is slower in two threads than in one, and less reproducible."""
+    return _blas_controller().limit(limits=1, user_api="blas")
+
+
+@cache
+def _blas_controller() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -1,0 +1,106 @@
+"""Regions and boxes drawn over the photo that they belong to."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from sklearn_cmac.maps import ActivationMap
+from sklearn_cmac.photos import Box, Query, as_photo, decode, read_source
+
+
+def open_photo(photo: Any, max_size: int = 512) -> tuple[Image.Image, float]:
+    """The upright photo, scaled to a long side of `max_size`, and the scale."""
+    photo = as_photo(photo)
+    photo = photo.photo if isinstance(photo, Query) else photo
+    pixels, (width, _) = decode(read_source(photo), photo.name, max_size=max_size)
+    return Image.fromarray(pixels), pixels.shape[1] / width
+
+
+def draw_box(photo: Any, box: Box | None = None, max_size: int = 512) -> Image.Image:
+    """A photo with a box drawn on it.
+
+    Parameters
+    ----------
+    photo : Photo, Query, or anything that `Photo` takes
+    box : tuple of 4 floats, optional
+        (x0, y0, x1, y1) in pixels of the photo. Default: the query's.
+    max_size : int
+        Pixels of the picture's long side.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac.inspection import draw_box
+    >>> draw_box(np.zeros((48, 64, 3), np.uint8), (8, 8, 40, 40)).size
+    (64, 48)
+    """
+    image, scale = open_photo(photo, max_size)
+    box = photo.box if box is None and isinstance(photo, Query) else box
+    if box is not None:
+        corners = [round(v * scale) for v in box]
+        width = max(2, max(image.size) // 128)
+        ImageDraw.Draw(image).rectangle(corners, outline=(255, 210, 0), width=width)
+    return image
+
+
+def overlay_regions(
+    photo: Any, record: ActivationMap, kind: int = 0, max_size: int = 512, opacity: float = 0.55
+) -> Image.Image:
+    """A photo with the regions of one partition painted on it, each in its colour.
+
+    Parameters
+    ----------
+    photo : Photo, Query, or anything that `Photo` takes
+        The photo that the record describes.
+    record : ActivationMap
+        With regions.
+    kind : int, default=0
+        Which regions: those of the first cluster count, the second, …, or of a grid level.
+    max_size : int
+        Pixels of the picture's long side.
+    opacity : float
+        Of the paint, in [0, 1].
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    ValueError
+        If the record has no regions of that kind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, GridRegions
+    >>> from sklearn_cmac.inspection import overlay_regions
+    >>> pixels = np.zeros((96, 128, 3), np.uint8)
+    >>> record = ActivationMap.from_arrays(np.ones((3, 4, 8)), photo_size=(128, 96))
+    >>> overlay_regions(pixels, GridRegions().transform([record])[0]).size
+    (128, 96)
+    """
+    regions = record.regions
+    shown = [] if regions is None else np.flatnonzero(regions.kinds == kind)
+    if not len(shown):
+        raise ValueError(f"{record.name}: has no regions of kind {kind}")
+    image, scale = open_photo(photo, max_size)
+    paint = np.zeros((*record.shape, 4), np.uint8)
+    masks = regions.masks()[shown]
+    for i, mask in enumerate(masks):
+        # Steps of the golden angle keep neighbours in number apart in hue.
+        color = colorsys.hsv_to_rgb((i * 0.618034) % 1, 0.85, 1)
+        paint[mask] = [*(round(255 * c) for c in color), round(255 * opacity)]
+    x0, y0, x1, y1 = (round(v * scale) for v in record.window)
+    size = max(1, x1 - x0), max(1, y1 - y0)
+    layer = Image.new("RGBA", image.size)
+    layer.paste(Image.fromarray(paint).resize(size, Image.Resampling.NEAREST), (x0, y0))
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
