@@ -4,16 +4,16 @@ Give it photos, point at an object, get every other photo of that object, ranked
 in the order in which data flow: photos, activation maps, regions, vectors, descriptors.
 """
 
-from sklearn_cmac.photos import Photo, PhotoError, Query
-from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
+from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
+from sklearn_cmac.metrics import RetrievalScorer
+from sklearn_cmac.photos import Photo, PhotoError, Query
+from sklearn_cmac.pipelines import make_cmac_pipeline, make_mac_pipeline, make_rmac_pipeline
+from sklearn_cmac.pooling import ClusterMaxPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
-from sklearn_cmac.pooling import ClusterMaxPooler
 from sklearn_cmac.whitening import RegionWhitener
-from sklearn_cmac.aggregation import L2Aggregator
-from sklearn_cmac.pipelines import make_cmac_pipeline, make_mac_pipeline, make_rmac_pipeline
-from sklearn_cmac.metrics import RetrievalScorer
 
 __version__ = "0.1.0"
 

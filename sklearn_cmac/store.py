@@ -56,7 +56,7 @@ class StoredMap:
     def _field(self, name: str) -> np.ndarray:
         # Opened anew each time: a memory map that is kept holds a file descriptor, and a
         # collection has more photos than a process may have open files.
-        return _open(self.path)[name][slice(*self.rows), slice(*self.cols)]
+        return _open(self.path)[name][0][slice(*self.rows), slice(*self.cols)]
 
 
 class MapStore:
@@ -81,9 +81,9 @@ class MapStore:
         if not path.exists():
             return None
         stored = _open(path)
-        height, width = stored.dtype["activations"].shape[:2]
-        x0, y0, x1, y1 = stored["window"].tolist()
-        photo_width, photo_height = stored["photo_size"].tolist()
+        height, width = stored["activations"].shape[1:3]
+        x0, y0, x1, y1 = stored["window"][0].tolist()
+        photo_width, photo_height = stored["photo_size"][0].tolist()
         return ActivationMap(
             StoredMap(str(path.resolve()), (0, height), (0, width)),
             photo_size=(photo_width, photo_height),
@@ -128,7 +128,7 @@ class MapStore:
 
 def _open(path: str | os.PathLike[str]) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)[0]
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: the stored activation map is gone. Describe the photo again with the same "

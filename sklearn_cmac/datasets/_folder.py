@@ -122,9 +122,7 @@ def _read_boxes(file: str | os.PathLike[str], folder: Path) -> dict[Path, Any]:
     return {folder / row["filename"]: tuple(row[corner] for corner in corners) for row in rows}
 
 
-def _read_table(
-    file: str | os.PathLike[str], columns: tuple[str, ...]
-) -> Iterator[dict[str, str]]:
+def _read_table(file: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
     with open(file, newline="", encoding="utf-8-sig") as table:
         reader = csv.DictReader(table)
         lacking = set(columns) - set(reader.fieldnames or ())

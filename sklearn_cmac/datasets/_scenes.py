@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_cmac.photos import Box, Photo, PhotoError, as_photo, decode, read_source
+from sklearn_cmac.photos import Box, Photo, PhotoError, decode, read_source
 
 # Photos that scikit-learn and scikit-image install; drawings and pages of text are left out.
 _SAMPLES = {
@@ -104,7 +104,7 @@ def _sample_photos() -> list[Image.Image]:
 
 
 def _read(source: Any) -> Image.Image:
-    photo = as_photo(source)
+    photo = source if isinstance(source, Photo) else Photo(source)
     return Image.fromarray(decode(read_source(photo), photo.name, max_size=1024)[0])
 
 

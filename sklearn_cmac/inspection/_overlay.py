@@ -89,13 +89,11 @@ def overlay_regions(
     (128, 96)
     """
     regions = record.regions
-    shown = [] if regions is None else np.flatnonzero(regions.kinds == kind)
-    if not len(shown):
+    if regions is None or kind not in regions.kinds:
         raise ValueError(f"{record.name}: has no regions of kind {kind}")
     image, scale = open_photo(photo, max_size)
     paint = np.zeros((*record.shape, 4), np.uint8)
-    masks = regions.masks()[shown]
-    for i, mask in enumerate(masks):
+    for i, mask in enumerate(regions.masks()[regions.kinds == kind]):
         # Steps of the golden angle keep neighbours in number apart in hue.
         color = colorsys.hsv_to_rgb((i * 0.618034) % 1, 0.85, 1)
         paint[mask] = [*(round(255 * c) for c in color), round(255 * opacity)]

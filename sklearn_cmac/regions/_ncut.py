@@ -174,11 +174,15 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             for _ in records
         ]
         jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
-        proposed = jobs(joblib.delayed(self._propose)(r, seed) for r, seed in zip(records, seeds))
-        bar = tqdm(
-            proposed, total=len(records), desc="cutting maps", disable=not self.verbose, unit="photo"
+        proposed = tqdm(
+            jobs(joblib.delayed(self._propose)(r, seed) for r, seed in zip(records, seeds)),
+            total=len(records),
+            desc="cutting maps",
+            disable=not self.verbose,
+            unit="photo",
+            delay=1,
         )
-        return [replace(record, regions=regions) for record, regions in zip(records, bar)]
+        return [replace(record, regions=regions) for record, regions in zip(records, proposed)]
 
     def _propose(self, record: ActivationMap, seed: int) -> Regions:
         rng = check_random_state(seed)
@@ -207,7 +211,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         return normalized_cut(
             points,
             counts,
-            rng.randint(len(points), size=len(counts)),
+            rng.randint(len(points), size=len(counts)).tolist(),
             scale=self.scale,
             kernel=self.kernel,
             regularization=self.regularization,

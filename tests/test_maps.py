@@ -1,0 +1,83 @@
+"""Records, regions and the geometry between photo and map."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from sklearn_cmac import ActivationMap, PhotoError, Regions
+
+
+def test_regions_of_labels_are_the_cells_that_share_one():
+    labels = [[1, 0, 0, 1], [2, 2, 2, -1]]
+    regions = Regions.from_labels(labels, (2, 2))
+    assert [r.tolist() for r in regions] == [[1, 2], [0, 3], [0, 1, 2]]
+    assert regions.kinds.tolist() == [0, 0, 1]
+    assert regions.areas.tolist() == [2, 2, 3]
+    np.testing.assert_array_equal(regions.masks()[1], [[True, False], [False, True]])
+
+
+def test_regions_of_windows_are_their_cells():
+    regions = Regions.from_windows([(0, 1, 2, 3)], (3, 4))
+    assert regions[0].tolist() == [1, 2, 5, 6]
+    with pytest.raises(IndexError):
+        regions[1]
+
+
+def test_regions_are_never_empty():
+    with pytest.raises(ValueError, match="at least one cell"):
+        Regions([0], [0, 0, 1], (1, 1))
+    with pytest.raises(ValueError, match="at least one region"):
+        Regions.from_cells([], (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "cols"),
+    [
+        # 8 columns of 80 pixels with centres at 40, 120, …; 6 rows of 80 likewise.
+        ((0, 0, 640, 480), (0, 6), (0, 8)),
+        ((100, 130, 300, 290), (2, 4), (1, 4)),
+        ((40, 40, 120, 120), (0, 2), (0, 2)),
+        ((330, 250, 345, 260), (3, 4), (4, 5)),  # no centre inside: the nearest cell
+        ((635, 475, 640, 480), (5, 6), (7, 8)),
+    ],
+)
+def test_crop_keeps_the_cells_whose_centre_is_in_the_box(box, rows, cols):
+    activations = np.arange(6 * 8 * 2.0).reshape(6, 8, 2)
+    record = ActivationMap.from_arrays(activations, photo_size=(640, 480), name="a")
+    cropped = record.crop(box)
+    np.testing.assert_array_equal(cropped.activations, activations[slice(*rows), slice(*cols)])
+    assert cropped.window == (80 * cols[0], 80 * rows[0], 80 * cols[1], 80 * rows[1])
+
+
+def test_width_and_height_are_not_swapped():
+    record = ActivationMap.from_arrays(np.zeros((2, 6, 1)), photo_size=(600, 200))
+    assert record.crop((0, 0, 200, 200)).shape == (2, 2)
+    assert record.crop((0, 0, 600, 100)).shape == (1, 6)
+
+
+def test_crops_of_crops_stay_in_place():
+    activations = np.arange(100.0).reshape(10, 10, 1)
+    record = ActivationMap.from_arrays(activations, photo_size=(100, 100))
+    twice = record.crop((20, 20, 80, 80)).crop((40, 30, 60, 60))
+    np.testing.assert_array_equal(twice.activations, activations[3:6, 4:6])
+
+
+def test_a_box_outside_names_the_photo():
+    record = ActivationMap.from_arrays(np.zeros((2, 2, 1)), photo_size=(20, 20), name="a.jpg")
+    with pytest.raises(PhotoError, match=r"^a\.jpg: the box"):
+        record.crop((30, 30, 40, 40))
+
+
+def test_records_refuse_arrays_of_another_shape():
+    with pytest.raises(ValueError, match=r"a: activations are \(H, W, D\)"):
+        ActivationMap.from_arrays(np.zeros((2, 2)), name="a")
+    with pytest.raises(ValueError, match="colors have shape"):
+        ActivationMap.from_arrays(np.zeros((2, 2, 4)), np.zeros((2, 3, 3)))
+
+
+def test_records_pickle():
+    record = ActivationMap.from_arrays(np.ones((2, 3, 4)), name="a", box=(0, 0, 1, 1))
+    copy = pickle.loads(pickle.dumps(record))
+    np.testing.assert_array_equal(copy.activations, record.activations)
+    assert copy.as_query().shape == (1, 1)

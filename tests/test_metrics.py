@@ -1,0 +1,111 @@
+"""Average precision against hand calculations and a transcription of the benchmark's rules."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_cmac import L2Aggregator, Photo, RetrievalScorer
+from sklearn_cmac.metrics import average_precision
+
+
+def walk_down_the_list(ranking, positives, junk):
+    """Oxford's procedure as published: one pass, a trapezoid at each step."""
+    recall_before, precision_before, area = 0.0, 1.0, 0.0
+    hits = seen = 0
+    for photo in ranking:
+        if photo in junk:
+            continue
+        hits += photo in positives
+        seen += 1
+        recall, precision = hits / len(positives), hits / seen
+        area += (recall - recall_before) * (precision_before + precision) / 2
+        recall_before, precision_before = recall, precision
+    return area
+
+
+def test_golden_value():
+    """Three of four positives found, at ranks 0, 2 and 5."""
+    ranking, positives = [10, 1, 11, 2, 3, 12], [10, 11, 12, 13]
+    assert average_precision(ranking, positives) == pytest.approx(0.508333, abs=5e-7)
+
+
+@given(st.data())
+def test_equals_the_published_procedure(data):
+    n = data.draw(st.integers(1, 30))
+    ranking = data.draw(st.permutations(range(n)))[: data.draw(st.integers(0, n))]
+    kinds = data.draw(st.lists(st.sampled_from("pjn"), min_size=n, max_size=n))
+    positives = {i for i in range(n) if kinds[i] == "p"} | {n}  # one is always missing
+    junk = {i for i in range(n) if kinds[i] == "j"}
+    expected = walk_down_the_list(ranking, positives, junk)
+    assert average_precision(ranking, positives, junk) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.permutations(range(12)), st.sets(st.integers(0, 11), min_size=1, max_size=5))
+def test_junk_changes_nothing_for_others(ranking, positives):
+    with_junk = [photo for r in ranking for photo in (r, r + 100)]
+    junk = [r + 100 for r in ranking]
+    assert average_precision(with_junk, positives, junk) == average_precision(ranking, positives)
+
+
+def test_perfect_and_hopeless():
+    assert average_precision([3, 4, 1], [3, 4]) == 1
+    assert average_precision([1, 2], [3]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (([1], []), "without positives"),
+        (([1], [1], [1]), "both positive and junk"),
+        (([1, 1], [1]), "twice"),
+    ],
+)
+def test_contradictions_are_refused(arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        average_precision(*arguments)
+
+
+X = np.array([[1, 0.0], [0.9, 0.1], [0, 1], [0.8, 0.3], [0.1, 0.9]])
+Y = ["a", "a", "b", "", "b"]
+
+
+def test_scorer_leaves_the_query_out_and_distractors_never_ask():
+    scorer = RetrievalScorer(distractor="")
+    assert scorer(L2Aggregator().fit(X), X, Y) == 1
+    assert sorted(scorer.per_query(L2Aggregator().fit(X), X, Y)) == [0, 1, 2, 4]
+
+
+def test_scorer_value_by_hand():
+    # Query 0 ranks 3 before 1: precision 1/2 at its only positive, trapezoid (0 + 1/2) / 2.
+    x = np.array([[1, 0.0], [0.5, 0.5], [0.9, 0.1]])
+    scores = RetrievalScorer(distractor="").per_query(L2Aggregator().fit(x), x, ["a", "a", ""])
+    assert scores[0] == pytest.approx(0.25)
+
+
+def test_scorer_keeps_negative_similarities():
+    x = np.array([[1, 0.0], [-1, 0.01], [-1, -0.5]])
+    scores = RetrievalScorer(distractor="").per_query(L2Aggregator().fit(x), x, ["a", "a", ""])
+    assert scores[0] == pytest.approx(0.25)
+
+
+class FirstOrSecond:
+    """Describes a photo by whether it comes as a photo or as a query."""
+
+    def transform(self, items):
+        return np.array([[1.0, 0] if isinstance(i, Photo) else [0, 1.0] for i in items])
+
+
+def test_boxed_queries_are_cropped_and_the_database_is_whole():
+    photos = [Photo("a", box=(0, 0, 1, 1)), Photo("b"), Photo("c", box=(0, 0, 1, 1))]
+    scorer = RetrievalScorer("boxed", distractor="")
+    assert list(scorer.per_query(FirstOrSecond(), photos, ["x", "x", ""])) == [0]
+
+
+def test_scorer_says_why_nothing_can_be_scored():
+    with pytest.raises(ValueError, match="GroupKFold"):
+        RetrievalScorer()(L2Aggregator().fit(X), X, list("abcde"))
+    with pytest.raises(ValueError, match="and a box"):
+        RetrievalScorer("boxed")(L2Aggregator().fit(X), X, Y)
+    with pytest.raises(ValueError, match="'all' or 'boxed'"):
+        RetrievalScorer("some")

@@ -1,0 +1,199 @@
+"""The index, the pictures and the command line, as their users use them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sklearn_cmac import GridRegions, make_mac_pipeline, make_rmac_pipeline
+from sklearn_cmac.cli import main
+from sklearn_cmac.datasets import make_object_scenes
+from sklearn_cmac.inspection import draw_box, overlay_regions
+from sklearn_cmac.search import RetrievalIndex
+
+pytestmark = pytest.mark.filterwarnings("ignore:whitening")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return make_object_scenes(n_objects=4, n_scenes=3, n_distractors=4, size=(480, 360))
+
+
+@pytest.fixture(scope="module")
+def pipeline(scenes):
+    return make_rmac_pipeline(whiten__shrinkage=1.0).fit(scenes.photos)
+
+
+@pytest.fixture
+def folder(scenes, tmp_path):
+    """The scenes as files: object-00-scene-0.png, …"""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for photo in scenes.photos:
+        Image.fromarray(photo.source).save(photos / f"{photo.name}.png")
+    return photos
+
+
+def test_search_ranks_by_the_dot_product(scenes, pipeline):
+    index = RetrievalIndex(pipeline, batch_size=5)
+    report = index.add(scenes.photos)
+    assert report.added == [p.name for p in scenes.photos]
+    descriptors = pipeline.transform(scenes.photos)
+    scores = descriptors @ descriptors[3]
+    results = index.search(scenes.photos[3], n_results=5)
+    assert [r.name for r in results] == [scenes.photos[i].name for i in np.argsort(-scores)[:5]]
+    np.testing.assert_allclose([r.score for r in results], np.sort(scores)[::-1][:5], rtol=1e-5)
+    assert results[0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_photos_are_removed_and_replaced_by_name(scenes, pipeline, tmp_path):
+    index = RetrievalIndex(pipeline)
+    index.add(scenes.photos[:4])
+    index.remove([scenes.photos[1].name])
+    assert scenes.photos[1].name not in [r.name for r in index.search(scenes.photos[1])]
+    index.add(scenes.photos[2:5])
+    assert len(index) == 4
+    with pytest.raises(KeyError, match="not in the index, such as 'nobody'"):
+        index.remove(["nobody"])
+    index.save(tmp_path / "index.joblib")
+    copy = RetrievalIndex.load(tmp_path / "index.joblib")
+    assert copy.search(scenes.photos[0]) == index.search(scenes.photos[0])
+
+
+def test_three_broken_photos_among_a_hundred(tmp_path, rng):
+    """97 are indexed, 3 are reported, whatever is wrong with them."""
+    good = [rng.integers(0, 255, (40, 48, 3), np.uint8) for _ in range(97)]
+    (tmp_path / "text.jpg").write_text("no photo")
+    whole = tmp_path / "whole.jpg"
+    Image.fromarray(good[0]).save(whole)
+    (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:-200])
+    broken = [tmp_path / "text.jpg", tmp_path / "missing.jpg", tmp_path / "cut.jpg"]
+    photos = [*good[:30], broken[0], *good[30:31], broken[1], *good[31:90], broken[2], *good[90:]]
+    named = [p if isinstance(p, Path) else Image.fromarray(p) for p in photos]
+    for i, photo in enumerate(named):
+        if not isinstance(photo, Path):
+            photo.filename = f"good-{i}"
+    index = RetrievalIndex(make_mac_pipeline(whiten__shrinkage=1).fit(good), batch_size=16)
+    report = index.add(named)
+    assert (len(index), len(report.added), len(report.failed)) == (97, 97, 3)
+    assert [name for name, _ in report.failed] == [str(path) for path in broken]
+    assert "97 photos indexed, 3 could not be used" in str(report)
+
+
+def test_an_empty_index_says_so(pipeline, scenes):
+    with pytest.raises(ValueError, match="holds no photos"):
+        RetrievalIndex(pipeline).search(scenes.photos[0])
+
+
+def test_overlay_paints_the_regions_where_they_are(pixels):
+    grey = np.full_like(pixels, 90)
+    from sklearn_cmac import ActivationMap
+
+    record = ActivationMap.from_arrays(np.ones((3, 4, 1)), photo_size=(128, 96))
+    left = record.crop((0, 0, 64, 96))
+    painted = np.asarray(overlay_regions(grey, GridRegions(1).transform([left])[0]))
+    assert (painted[:, 64:] == 90).all()
+    assert (painted[:60, :60] != 90).any(axis=-1).all()
+    with pytest.raises(ValueError, match="no regions of kind 7"):
+        overlay_regions(grey, GridRegions().transform([left])[0], kind=7)
+
+
+def test_boxes_are_drawn_where_they_are(pixels):
+    drawn = np.asarray(draw_box(np.zeros_like(pixels), (32, 16, 96, 80)))
+    rows, cols = np.nonzero(drawn[..., 0])
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (16, 80, 32, 96)
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+def test_search_command_finds_the_object(folder, scenes, tmp_path, capsys):
+    query = folder / "object-01-scene-0.png"
+    box = ",".join(map(str, scenes.photos[3].box))
+    page = tmp_path / "page.html"
+    (folder / "broken.jpg").write_text("no photo")
+    status = main(["search", str(folder), str(query), "--box", box, "-n", "3", "--html", str(page)])
+    out, err = capsys.readouterr()
+    assert status == 0
+    names = [Path(line.split()[-1]).name for line in out.splitlines()[:3]]
+    assert names[0] == query.name
+    assert {n[:9] for n in names} == {"object-01"}
+    assert "16 photos indexed, 1 could not be used" in err
+    assert "broken.jpg: is not an image" in err
+    html = page.read_text()
+    assert html.count("<img") == 1 + 3 + 3  # the query, its regions of three kinds, the results
+    assert names[1] in html
+
+
+def test_search_command_with_a_fitted_pipeline(folder, pipeline, tmp_path, capsys):
+    import joblib
+
+    joblib.dump(pipeline, tmp_path / "rmac.joblib")
+    query = str(folder / "object-00-scene-0.png")
+    assert main(["search", str(folder), query, "--pipeline", str(tmp_path / "rmac.joblib")]) == 0
+    assert "1.000" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nowhere", "q.jpg"], "nowhere: is not a folder"),
+        ([".", "q.jpg"], r"cannot be read|no image file"),
+        (["{folder}", "{folder}/missing.png"], "missing.png: cannot be read"),
+        (["{folder}", "{folder}/distractor-00.png", "--box", "900,0,950,40"], "does not lie in"),
+        (["{folder}", "{folder}/distractor-00.png", "--box", "9,9,3,3"], "is empty"),
+    ],
+)
+def test_bad_input_is_one_plain_line_and_status_2(
+    folder, arguments, reason, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    status = main(["search", *(a.format(folder=folder) for a in arguments)])
+    message = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cmac:")]
+    assert status == 2
+    assert len(message) == 1
+    assert re.search(reason, message[0])
+
+
+def test_a_box_that_is_no_box_is_explained(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["search", ".", "q.jpg", "--box", "1,2,3"])
+    assert caught.value.code == 2
+    assert "a box is X0,Y0,X1,Y1 in pixels, got '1,2,3'" in capsys.readouterr().err
+
+
+def test_help_is_everywhere_and_the_command_is_installed():
+    program = shutil.which("cmac", path=str(Path(sys.executable).parent)) or shutil.which("cmac")
+    if program is None:
+        pytest.skip("the package is not installed, so there is no cmac command")
+    for command in ([], ["demo"], ["search"]):
+        done = subprocess.run([program, *command, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert done.stdout.startswith("usage: cmac")
+
+
+def test_demo_compares_three_systems_and_writes_a_page(tmp_path, capsys, monkeypatch):
+    """The demo itself, on fewer and smaller scenes."""
+    from sklearn_cmac import cli
+
+    def few_scenes(random_state):
+        return make_object_scenes(4, 3, 4, size=(480, 360), random_state=random_state)
+
+    monkeypatch.setattr(cli, "make_object_scenes", few_scenes)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    table = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "mAP" not in line}
+    assert len(table["MAC"]) == 3
+    for system in ("R-MAC", "clusters"):
+        # Of whole scenes and of crop X and I. Random order scores 21.
+        assert [float(score) > low for score, low in zip(table[system], (30, 60, 60))] == [True] * 3
+    html = (tmp_path / "index.html").read_text()
+    assert html.count("<h2>") == 4
+    assert 'class="right"' in html
+    assert "http" not in html
