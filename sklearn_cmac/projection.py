@@ -122,7 +122,10 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
             raise ValueError(f"ActivationPCA needs at least 2 activation vectors, got {len(rows)}")
         if self.normalize:
             rows = normalize(rows)
-        pca = PCA(min(self.n_components, *rows.shape), svd_solver="full").fit(rows)
+        with np.errstate(invalid="ignore"):  # shares of no variance at all, which are not used
+            # The covariance costs least where there are more vectors than dimensions.
+            solver = "covariance_eigh" if len(rows) > rows.shape[1] else "full"
+            pca = PCA(min(self.n_components, *rows.shape), svd_solver=solver).fit(rows)
         self.components_ = pca.components_
         self.mean_ = pca.mean_
         self.explained_variance_ = pca.explained_variance_

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import shared_folder
 from counting import CountingExtractor
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
@@ -157,6 +158,7 @@ def test_grid_search_on_real_photos_runs_the_network_once_per_photo(real_photos,
         verbose=2,
         error_score="raise",
     )
+    get_reusable_executor().shutdown()  # older workers print where no one looks
     search.fit(photos, target, groups=groups)
     passes = (tmp_path / "forward-passes").read_text().splitlines()
     assert len(passes) == len(photos) == len({line.split(" ", 1)[1] for line in passes})
