@@ -119,8 +119,11 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
     def _set_axes(self, mean: np.ndarray, covariance: np.ndarray, dtype: np.dtype) -> None:
         variance, axes = np.linalg.eigh(covariance)
         variance, axes = variance[::-1], axes[:, ::-1].T
-        # What rounding alone can produce is no variance, and must not be divided by.
-        limit = variance[0] * len(variance) * np.finfo(dtype).eps
+        # What rounding alone can produce, of the vectors or of the covariance, is no variance
+        # and must not be divided by.
+        size = len(variance)
+        rounding = max((size * np.finfo(dtype).eps) ** 2, size * np.finfo(np.float64).eps)
+        limit = variance[0] * rounding
         rank = max(1, min(int((variance > limit).sum()), self.n_regions_ - 1))
         keep = min(self.n_components or rank, rank)
         # An axis and its opposite are as good; the largest entry decides.

@@ -1,5 +1,7 @@
 """The Normalized Cut against Shi's program, and what it does at its limits."""
 
+import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,10 @@ import pytest
 from conftest import shared_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import adjusted_rand_score
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import pdist
+from sklearn.metrics import adjusted_rand_score, confusion_matrix
+from threadpoolctl import threadpool_limits
 
 from sklearn_cmac import (
     ActivationMap,
@@ -18,7 +23,17 @@ from sklearn_cmac import (
     PhotoError,
     Regions,
 )
-from sklearn_cmac.regions._spectral import discretize, leading_eigenvectors, similarity
+from sklearn_cmac.regions._banded import (
+    BandedSimilarity,
+    banded_eigenvectors,
+    largest_distance,
+)
+from sklearn_cmac.regions._spectral import (
+    discretize,
+    leading_eigenvectors,
+    normalized_cut,
+    similarity,
+)
 
 KERNELS = ("gaussian", "exponential")
 
@@ -48,21 +63,167 @@ def test_eigenvalues_are_the_references(cases, kernel):
             np.testing.assert_allclose(eigenvalues[:k], expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("k", [5, 10, 20])
-def test_clusters_agree_with_the_reference_as_it_does_with_itself(cases, kernel, k):
-    """Its labels depend on the start row; their agreement among themselves is the floor."""
-    agreements = []
+def count_differences(a, b):
+    """Points that two partitions put differently, their labels matched as well as can be."""
+    table = confusion_matrix(a, b)
+    rows, cols = linear_sum_assignment(-table)
+    return len(a) - table[rows, cols].sum()
+
+
+def never_empty(vectors, start):
+    """Whether the discretisation meets no empty cluster on its way.
+
+    Where it does, the sign of a singular vector to the value zero, a rounding error, decides
+    how it goes on, in the reference program too.
+    """
+    met = []
+    svd = np.linalg.svd
+
+    def watched(sums):
+        met.append(not sums.any(axis=1).all())
+        return svd(sums)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np.linalg, "svd", watched)
+        labels = discretize(vectors, start)
+    return labels, not any(met)
+
+
+def test_partitions_of_the_references_eigenvectors_are_identical(cases):
+    differing = total = determined = 0
     for case in cases.values():
-        labels = case[f"{kernel}_k{k}_labels"]
-        starts = case[f"{kernel}_k{k}_start_row"]
-        _, vectors = leading_eigenvectors(similarity(case["points"], 0.05, kernel), k)
-        ours = [discretize(vectors, row) for row in starts]
-        own = [adjusted_rand_score(a, b) for i, a in enumerate(labels) for b in labels[:i]]
-        against = [adjusted_rand_score(a, b) for a in ours for b in labels]
-        agreements.append((np.mean(against), np.mean(own)))
-    for against, own in agreements:
-        assert against >= own - 0.03
+        for kernel, k in itertools.product(KERNELS, (5, 10, 20)):
+            key = f"{kernel}_k{k}"
+            for start, expected in zip(case[f"{key}_start_row"], case[f"{key}_labels"]):
+                labels, is_determined = never_empty(case[f"{key}_eigenvectors"], start)
+                same = count_differences(labels, expected) == 0
+                assert same or not is_determined
+                differing += not same
+                determined += is_determined
+                total += 1
+    assert determined > 0.7 * total
+    assert differing < 0.03 * total
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_whole_cut_agrees_with_the_reference_as_it_does_with_itself(cases, kernel, precision):
+    counts = (5, 10, 20)
+    for case in cases.values():
+        labels = [case[f"{kernel}_k{k}_labels"] for k in counts]
+        starts = [case[f"{kernel}_k{k}_start_row"] for k in counts]
+        ours = [
+            normalized_cut(case["points"], counts, rows, kernel=kernel, precision=precision)[0]
+            for rows in zip(*starts)
+        ]
+        for theirs, mine in zip(labels, zip(*ours)):
+            pairs = itertools.combinations(theirs, 2)
+            own = np.mean([adjusted_rand_score(a, b) for a, b in pairs])
+            against = [adjusted_rand_score(a, b) for a in mine for b in theirs]
+            assert np.mean(against) >= own - 0.03
+
+
+# -- single precision -------------------------------------------------------------------------
+
+
+def clumps(seed=0, n=700, c=4):
+    """Points that spread most along one axis, as embeddings do."""
+    rng = np.random.default_rng(seed)
+    centers = rng.random((9, c)) * [4, 1, 0.5, 0.2][:c]
+    return centers[rng.integers(9, size=n)] + 0.08 * rng.standard_normal((n, c))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("c", [1, 2, 4])
+def test_the_band_holds_all_similarities(kernel, c):
+    points = clumps(c=c)
+    dense = similarity(points, 0.05, kernel)
+    band = BandedSimilarity(points, 0.05, kernel)
+    dense = dense[np.ix_(band.order, band.order)]
+    np.testing.assert_allclose(band.degrees, dense.sum(axis=1), rtol=1e-3)
+    vectors = np.random.default_rng(1).standard_normal((700, 3)).astype("f4")
+    np.testing.assert_allclose(band.dot(vectors), dense @ vectors, atol=2e-2)
+
+
+@given(st.integers(1, 4), st.integers(2, 400), st.integers(0, 99), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_the_largest_distance_is_exact(c, n, seed, on_a_sphere):
+    points = np.random.default_rng(seed).standard_normal((n, c))
+    if on_a_sphere:
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    assert largest_distance(points) == pytest.approx(pdist(points).max(), rel=1e-7)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_single_precision_eigenvalues_are_good_for_labels(kernel):
+    points = clumps()
+    expected, _ = leading_eigenvectors(similarity(points, 0.05, kernel), 20)
+    got, vectors = banded_eigenvectors(points, 20, 0.05, kernel, 0.5)
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=0), np.sqrt(700), rtol=1e-5)
+
+
+def test_few_distinct_points_among_many_exhaust_the_krylov_space():
+    rng = np.random.default_rng(0)
+    places = rng.random((6, 3))
+    truth = rng.integers(6, size=900)
+    labels, values = normalized_cut(places[truth], (5, 20), (0, 0))
+    assert np.isfinite(values).all()
+    assert adjusted_rand_score(truth, labels[1]) == 1
+
+
+def test_labels_do_not_depend_on_threads():
+    points = clumps(n=1500)
+    labels = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            labels.append(NCutClusterer((5, 20)).fit(points).labels_)
+    np.testing.assert_array_equal(*labels)
+
+
+def test_memory_stays_below_two_matrices_in_single_precision():
+    n = 2000
+    points = np.random.default_rng(0).random((n, 4))  # nothing to be saved by sorting these
+    tracemalloc.start()
+    normalized_cut(points, (5, 20), (0, 0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * n * n * 4
+
+
+def test_a_batch_with_torch_is_cut_as_each_alone(records):
+    from sklearn_cmac.regions._batched import normalized_cuts
+
+    sets = [clumps(seed) for seed in range(3)] + [np.repeat([[0.0, 0, 0, 0], [1, 0, 0, 0]], 350, 0)]
+    starts = [[i, 2 * i] for i in range(4)]
+    batch = normalized_cuts(sets, (5, 9), starts)
+    for points, rows, labels in zip(sets, starts, batch):
+        alone, _ = normalized_cut(points, (5, 9), rows, precision="float64")
+        for a, b in zip(alone, labels):
+            assert adjusted_rand_score(a, b) > 0.98
+            assert sorted(set(b)) == list(range(b.max() + 1))
+    again = normalized_cuts(sets[1:2], (5, 9), starts[1:2])
+    np.testing.assert_array_equal(again[0], batch[1])
+
+
+def test_the_device_path_gives_each_photo_its_regions(rng):
+    shapes = [(24, 32), (24, 32), (16, 20), (24, 32), (3, 4)]
+    embedded = []
+    for i, (height, width) in enumerate(shapes):
+        embedding = clumps(i, height * width).reshape(height, width, 4).astype("f4")
+        colors = rng.integers(0, 255, (height, width, 3), np.uint8)
+        record = ActivationMap.from_arrays(embedding, colors, name=str(i))
+        embedded.append(replace(record, embedding=embedding))
+    numpy_path = NCutClusterer((3, 6), n_color_clusters=2).fit_transform(embedded)
+    torch_path = NCutClusterer((3, 6), n_color_clusters=2, device="cpu").fit_transform(embedded)
+    for a, b in zip(numpy_path, torch_path):
+        assert a.name == b.name
+        assert a.regions.shape == b.regions.shape
+        for kind in range(2):
+            labels = [
+                (r.regions.masks()[r.regions.kinds == kind].argmax(axis=0)).ravel() for r in (a, b)
+            ]
+            assert adjusted_rand_score(*labels) > 0.95
 
 
 # -- the formulas -----------------------------------------------------------------------------
@@ -89,9 +250,9 @@ def test_eigenvectors_solve_the_regularised_problem(rng):
 
 
 def test_dense_and_iterative_solutions_are_the_same(rng):
-    points = rng.random((101, 2))
+    points = rng.random((201, 2))
     s = similarity(points, 0.2)
-    dense, _ = leading_eigenvectors(s, 26)
+    dense, _ = leading_eigenvectors(s, 26)  # more than an eighth of the points
     iterative, _ = leading_eigenvectors(s, 20)
     np.testing.assert_allclose(dense[:20], iterative, atol=1e-10)
 
@@ -187,8 +348,8 @@ def test_regions_are_the_clusters_of_each_count_and_of_the_colours(records):
     clusterer = NCutClusterer((2, 4), n_color_clusters=3)
     for record in clusterer.fit_transform(embedded):
         regions = record.regions
-        assert [(regions.kinds == kind).sum() for kind in range(3)] == [2, 4, 3]
-        for kind in range(3):
+        for kind, count in enumerate((2, 4, 3)):
+            assert 1 < (regions.kinds == kind).sum() <= count
             covered = regions.masks()[regions.kinds == kind].sum(axis=0)
             np.testing.assert_array_equal(covered, 1)
     points = embedded[0].embedding.reshape(-1, 3)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -19,6 +20,9 @@ from sklearn_cmac._steps import SequenceStep, check_records, is_table
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
+
+# Similarities that a batch on a device holds at most: 512 MB in single precision.
+_BATCH_ENTRIES = 2**27
 
 
 class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
@@ -45,6 +49,12 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
     spatial_weight : float, default=0
         What a cell's place in the map counts for beside its embedding. At 1, places have
         the same total variance as the embedding of the photo. Not used on a table.
+    precision : {"float32", "float64"}, default="float32"
+        Arithmetic of the eigenproblem. Single precision is many times as fast, and its
+        clusters agree with the reference program's as well as those agree with each other.
+    device : str, optional
+        A torch device, such as "cuda", on which photos of one map size are cut together, in
+        single precision. Default: NumPy. Not used on a table.
     random_state : int, RandomState instance or None, default=0
         Draws the row from which the discretisation starts. An integer gives each photo the
         same draw, whatever photos come before it.
@@ -85,6 +95,8 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         "kernel": [StrOptions({"gaussian", "exponential"})],
         "regularization": [Interval(Real, 0, None, closed="left")],
         "spatial_weight": [Interval(Real, 0, None, closed="left")],
+        "precision": [StrOptions({"float32", "float64"})],
+        "device": [str, None],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
@@ -98,6 +110,8 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         kernel: str = "gaussian",
         regularization: float = 0.5,
         spatial_weight: float = 0.0,
+        precision: str = "float32",
+        device: str | None = None,
         random_state: Any = 0,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -108,6 +122,8 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         self.kernel = kernel
         self.regularization = regularization
         self.spatial_weight = spatial_weight
+        self.precision = precision
+        self.device = device
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -167,25 +183,74 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             return regions.masks()[:, 0].T.astype(points.dtype)
         records = check_records(X, self, "embedding")
         # A seed is the same for every photo; a generator gives each photo the next draw.
-        seeds = [
-            self.random_state
+        seeds: list[int] = [
+            int(self.random_state)
             if isinstance(self.random_state, Integral)
             else rng.randint(np.iinfo(np.int32).max)
             for _ in records
         ]
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
-        proposed = tqdm(
-            jobs(joblib.delayed(self._propose)(r, seed) for r, seed in zip(records, seeds)),
+        propose = self._propose_each if self.device is None else self._propose_batches
+        bar = tqdm(
+            propose(records, seeds),
             total=len(records),
             desc="cutting maps",
             disable=not self.verbose,
             unit="photo",
             delay=1,
         )
-        return [replace(record, regions=regions) for record, regions in zip(records, proposed)]
+        proposed = dict(bar)
+        return [replace(record, regions=proposed[i]) for i, record in enumerate(records)]
+
+    def _propose_each(
+        self, records: Sequence[ActivationMap], seeds: list[int]
+    ) -> Iterator[tuple[int, Regions]]:
+        """Photo by photo, in parallel: (position, regions)."""
+        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
+        yield from enumerate(
+            jobs(joblib.delayed(self._propose)(r, seed) for r, seed in zip(records, seeds))
+        )
 
     def _propose(self, record: ActivationMap, seed: int) -> Regions:
         rng = check_random_state(seed)
+        labels = [self._cut(points, k, rng)[0] for points, k in self._point_sets(record)]
+        return Regions.from_labels(np.vstack(labels), record.shape)
+
+    def _propose_batches(
+        self, records: Sequence[ActivationMap], seeds: list[int]
+    ) -> Iterator[tuple[int, Regions]]:
+        """Photos of one map size together, on a device: (position, regions)."""
+        from sklearn_cmac.regions._batched import normalized_cuts
+
+        sizes = defaultdict(list)
+        for i, record in enumerate(records):
+            sizes[record.shape].append(i)
+        for shape, members in sizes.items():
+            at_once = max(1, _BATCH_ENTRIES // (shape[0] * shape[1]) ** 2)
+            for batch in np.split(np.array(members), range(at_once, len(members), at_once)):
+                rngs = [check_random_state(seeds[i]) for i in batch]
+                labels = []
+                for sets in zip(*(self._point_sets(records[i]) for i in batch)):
+                    counts = sets[0][1]
+                    rows = [
+                        _draw_start_rows(len(points), counts, r)
+                        for (points, _), r in zip(sets, rngs)
+                    ]
+                    labels.append(
+                        normalized_cuts(
+                            [points for points, _ in sets],
+                            counts,
+                            rows,
+                            scale=self.scale,
+                            kernel=self.kernel,
+                            regularization=self.regularization,
+                            device=str(self.device),
+                        )
+                    )
+                for i, partitions in zip(batch, np.concatenate(labels, axis=1)):
+                    yield i, Regions.from_labels(partitions, shape)
+
+    def _point_sets(self, record: ActivationMap) -> list[tuple[np.ndarray, list[int]]]:
+        """What of a photo is cut, and into how many clusters: its embedding, its colours."""
         embedding = record.embedding
         height, width, channels = embedding.shape
         points = embedding.reshape(-1, channels)
@@ -193,7 +258,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             raise PhotoError(f"{record.name}: its embedding is not finite")
         if self.spatial_weight:
             points = np.hstack([points, self.spatial_weight * _places(points, height, width)])
-        labels = self._cut(points, _counts(self.n_clusters, "n_clusters"), rng)[0]
+        sets = [(points, _counts(self.n_clusters, "n_clusters"))]
         color_counts = _counts(self.n_color_clusters, "n_color_clusters")
         if color_counts:
             if record.colors is None:
@@ -201,26 +266,31 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
                     f"{record.name}: its colours are not known; give them to "
                     "ActivationMap.from_arrays, or set n_color_clusters=0"
                 )
-            colors = np.asarray(record.colors, np.float64).reshape(-1, 3)
-            labels = np.vstack([labels, self._cut(colors, color_counts, rng)[0]])
-        return Regions.from_labels(labels, (height, width))
+            sets.append((np.asarray(record.colors, np.float64).reshape(-1, 3), color_counts))
+        return sets
 
     def _cut(
-        self, points: np.ndarray, counts: Sequence[int], rng: np.random.RandomState
+        self, points: np.ndarray, counts: list[int], rng: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray]:
         return normalized_cut(
             points,
             counts,
-            rng.randint(len(points), size=len(counts)).tolist(),
+            _draw_start_rows(len(points), counts, rng),
             scale=self.scale,
             kernel=self.kernel,
             regularization=self.regularization,
+            precision=self.precision,
         )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _draw_start_rows(n: int, counts: list[int], rng: np.random.RandomState) -> list[int]:
+    """The row of n from which the discretisation of each count starts."""
+    return rng.randint(n, size=len(counts)).tolist()
 
 
 def _counts(n_clusters: Any, name: str) -> list[int]:

@@ -19,9 +19,9 @@ from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
 
-# Similarities below this are no edges of the graph.
-_FAINT = 1e-6
-_MAX_ITERATIONS = 20
+from sklearn_cmac.regions._banded import FAINT, banded_eigenvectors
+
+MAX_ITERATIONS = 20
 
 
 def similarity(points: np.ndarray, scale: float = 0.05, kernel: str = "gaussian") -> np.ndarray:
@@ -47,12 +47,15 @@ def similarity(points: np.ndarray, scale: float = 0.05, kernel: str = "gaussian"
         return np.ones_like(distance)
     distance /= scale * largest
     similarities = np.exp(-(distance**2) if kernel == "gaussian" else -2 * distance)
-    similarities[similarities < _FAINT] = 0
+    similarities[similarities < FAINT] = 0
     return similarities
 
 
 def leading_eigenvectors(
-    similarities: np.ndarray, k: int, regularization: float = 0.5
+    similarities: np.ndarray,
+    k: int,
+    regularization: float = 0.5,
+    multiplicities: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k leading eigenvectors of the regularised, normalised similarity.
 
@@ -66,25 +69,34 @@ def leading_eigenvectors(
     k : int
         At most N.
     regularization : float
+    multiplicities : ndarray of shape (N,), optional
+        How many equal points each row stands for. Default: one.
 
     Returns
     -------
     eigenvalues : ndarray of shape (k,)
         Descending.
     vectors : ndarray of shape (N, k)
-        Columns of ``d^-1/2 V``, each of norm sqrt(N).
+        Columns of ``d^-1/2 V``, each of norm sqrt(N) over all points.
     """
     n = len(similarities)
-    root = 1 / np.sqrt(similarities.sum(axis=1) + 2 * regularization)
-    normalized = similarities * root[:, None] * root
+    many = np.ones(n) if multiplicities is None else multiplicities
+    root = 1 / np.sqrt(similarities @ many + 2 * regularization)
+    sides = root * np.sqrt(many)
+    normalized = similarities * sides[:, None] * sides
     normalized.flat[:: n + 1] += regularization * root**2
-    if n <= max(100, 4 * k):
+    if n <= few_points(k):
         eigenvalues, vectors = eigh(normalized, subset_by_index=[n - k, n - 1])
     else:
         eigenvalues, vectors = eigsh(normalized, k, which="LA", v0=np.ones(n))
     order = np.argsort(-eigenvalues)
-    vectors = vectors[:, order] * root[:, None]
-    return eigenvalues[order], vectors * (np.sqrt(n) / np.linalg.norm(vectors, axis=0))
+    vectors = vectors[:, order] * (root / np.sqrt(many))[:, None]
+    return eigenvalues[order], vectors * np.sqrt(many.sum() / (many @ vectors**2))
+
+
+def few_points(k: int) -> int:
+    """Up to so many points, the dense eigenproblem in double precision costs next to nothing."""
+    return max(200, 8 * k)
 
 
 def discretize(vectors: np.ndarray, start_row: int) -> np.ndarray:
@@ -112,12 +124,10 @@ def discretize(vectors: np.ndarray, start_row: int) -> np.ndarray:
         likeness += np.abs(rows @ rotation[:, j - 1])
         rotation[:, j] = rows[np.argmin(likeness)]
     objective = 0.0
-    for _ in range(_MAX_ITERATIONS + 1):
+    for _ in range(MAX_ITERATIONS + 1):
         labels = np.argmax(rows @ rotation, axis=1)
-        # Y'X sums the rows of each cluster, Y being the indicator matrix of the labels.
-        sums = np.zeros((k, k), rows.dtype)
-        np.add.at(sums, labels, rows)
-        left, singular, right = np.linalg.svd(sums)
+        members = labels[:, None] == np.arange(k)
+        left, singular, right = np.linalg.svd(members.T.astype(rows.dtype) @ rows)
         previous, objective = objective, 2 * (n - singular.sum())
         if abs(objective - previous) < np.finfo(np.float64).eps:
             break
@@ -133,6 +143,7 @@ def normalized_cut(
     scale: float = 0.05,
     kernel: str = "gaussian",
     regularization: float = 0.5,
+    precision: str = "float32",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut one set of points into each number of clusters, with one eigenproblem for all.
 
@@ -145,6 +156,9 @@ def normalized_cut(
         For `discretize`.
     scale, kernel, regularization
         For `similarity` and `leading_eigenvectors`.
+    precision : {"float32", "float64"}
+        Single precision is many times as fast, and differs by less than another start row
+        makes. Few points are always cut in double precision.
 
     Returns
     -------
@@ -153,7 +167,7 @@ def normalized_cut(
         Or fewer, where there are fewer distinct points.
     """
     with _one_thread():
-        return _cut(points, n_clusters, start_rows, scale, kernel, regularization)
+        return _cut(points, n_clusters, start_rows, scale, kernel, regularization, precision)
 
 
 def _cut(
@@ -163,17 +177,32 @@ def _cut(
     scale: float,
     kernel: str,
     regularization: float,
+    precision: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    points = np.asarray(points, dtype=np.float64)
-    # Differences are what counts; centred and scaled, none of them over- or underflows.
-    points = points - points.mean(axis=0)
-    points = points / (np.abs(points).max() or 1)
-    distinct = len(np.unique(points, axis=0))
-    counts = [min(k, distinct) for k in n_clusters]
-    similarities = similarity(points, scale, kernel)
-    eigenvalues, vectors = leading_eigenvectors(similarities, max(counts), regularization)
+    points = centered(points)
+    distinct, place, many = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    counts = [min(k, len(distinct)) for k in n_clusters]
+    k = max(counts)
+    if len(distinct) <= 2 * k:
+        # Equal points stay together, and a Krylov space of so few would be exhausted.
+        similarities = similarity(distinct, scale, kernel)
+        eigenvalues, vectors = leading_eigenvectors(similarities, k, regularization, many)
+        vectors = vectors[place.ravel()]
+    elif precision == "float64" or len(points) <= few_points(k):
+        similarities = similarity(points, scale, kernel)
+        eigenvalues, vectors = leading_eigenvectors(similarities, k, regularization)
+    else:
+        eigenvalues, vectors = banded_eigenvectors(points, k, scale, kernel, regularization)
     labels = [discretize(vectors[:, :k], row) for k, row in zip(counts, start_rows)]
     return np.stack(labels), eigenvalues
+
+
+def centered(points: np.ndarray) -> np.ndarray:
+    """The points about their mean, in [-1, 1]: no difference of them over- or underflows."""
+    points = np.asarray(points, dtype=np.float64)
+    points = points / (np.abs(points).max() or 1)
+    points = points - points.mean(axis=0)
+    return points / (np.abs(points).max() or 1)
 
 
 def _one_thread() -> AbstractContextManager[None]:

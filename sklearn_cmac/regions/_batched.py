@@ -1,0 +1,150 @@
+"""The Normalized Cut of many photos at once, with torch, on any of its devices.
+
+The same steps as in `_spectral`, on a batch of point sets of one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sklearn_cmac.regions._banded import FAINT
+from sklearn_cmac.regions._spectral import MAX_ITERATIONS, centered, few_points, normalized_cut
+
+# Blocks of 8 vectors in the Krylov space of the batched block Lanczos. Their number is fixed:
+# to look whether they are enough would wait for the device.
+_BLOCK = 8
+_N_BLOCKS = 28
+
+
+def normalized_cuts(
+    points: Sequence[np.ndarray],
+    n_clusters: Sequence[int],
+    start_rows: Sequence[Sequence[int]],
+    *,
+    scale: float = 0.05,
+    kernel: str = "gaussian",
+    regularization: float = 0.5,
+    device: str = "cpu",
+) -> np.ndarray:
+    """Cut each of B sets of N points into each of L numbers of clusters.
+
+    Parameters
+    ----------
+    points : sequence of B ndarrays of shape (N, C)
+    n_clusters : sequence of L ints
+    start_rows : sequence of B sequences of L ints
+        The rows from which the discretisations start.
+    scale, kernel, regularization
+        As in `similarity` and `leading_eigenvectors`.
+    device : str
+        A torch device.
+
+    Returns
+    -------
+    ndarray of shape (B, L, N)
+        Labels; those of clusters that came out empty are left out of the numbering.
+    """
+    labels = np.empty((len(points), len(n_clusters), len(points[0])), np.int64)
+    few = few_points(max(n_clusters))
+    rich = [i for i, p in enumerate(points) if len(np.unique(p, axis=0)) > few]
+    for i in set(range(len(points))) - set(rich):
+        labels[i] = normalized_cut(
+            points[i], n_clusters, start_rows[i],
+            scale=scale, kernel=kernel, regularization=regularization,
+        )[0]  # fmt: skip
+    if rich:
+        X = np.stack([centered(points[i]) for i in rich]).astype(np.float32)
+        rows = torch.as_tensor(np.asarray(start_rows)[rich], device=device)
+        with torch.inference_mode():
+            similarities = _similarities(torch.as_tensor(X, device=device), scale, kernel)
+            vectors = _leading_eigenvectors(similarities, max(n_clusters), regularization)
+            for j, k in enumerate(n_clusters):
+                partitions = _discretize(vectors[:, :, :k], rows[:, j]).cpu().numpy()
+                for i, partition in zip(rich, partitions):
+                    labels[i, j] = np.unique(partition, return_inverse=True)[1]
+    return labels
+
+
+def _similarities(X: torch.Tensor, scale: float, kernel: str) -> torch.Tensor:
+    """Similarities (B, N, N) of points (B, N, C)."""
+    distance = torch.cdist(X, X, compute_mode="donot_use_mm_for_euclid_dist")
+    distance /= scale * distance.amax(dim=(1, 2), keepdim=True)
+    similarities = (-(distance**2) if kernel == "gaussian" else -2 * distance).exp_()
+    return torch.where(similarities < FAINT, 0, similarities)
+
+
+def _leading_eigenvectors(
+    similarities: torch.Tensor, k: int, regularization: float
+) -> torch.Tensor:
+    """Columns of ``d^-1/2 V`` at norm sqrt(N), of shape (B, N, k)."""
+    n = similarities.shape[1]
+    root = (similarities.sum(dim=2, keepdim=True) + 2 * regularization).rsqrt()
+
+    def apply(vectors: torch.Tensor) -> torch.Tensor:
+        scaled = root * vectors
+        return root * (similarities @ scaled + regularization * scaled)
+
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(n, _BLOCK, generator=generator).to(similarities.device)
+    block = _orthonormal(torch.cat([1 / root, start[:, 1:].expand(len(root), -1, -1)], dim=2))
+    basis, overlaps = block, []
+    n_blocks = min(_N_BLOCKS, n // _BLOCK)
+    for step in range(n_blocks):
+        image = apply(block)
+        overlap = basis.mT @ image
+        image -= basis @ overlap
+        again = basis.mT @ image
+        image -= basis @ again
+        overlaps.append(overlap + again)
+        if step < n_blocks - 1:
+            block = _orthonormal(image)
+            block = _orthonormal(block - basis @ (basis.mT @ block))
+            basis = torch.cat([basis, block], dim=2)
+    m = basis.shape[2]
+    projected = similarities.new_zeros(len(similarities), m, m)
+    for step, overlap in enumerate(overlaps):
+        columns = slice(step * _BLOCK, (step + 1) * _BLOCK)
+        projected[:, : overlap.shape[1], columns] = overlap
+        projected[:, columns, : overlap.shape[1]] = overlap.mT
+    combos = torch.linalg.eigh(projected.double())[1].flip(2)[:, :, :k].float()
+    vectors = (basis @ combos) * root
+    return vectors * (np.sqrt(n) / vectors.norm(dim=1, keepdim=True))
+
+
+def _orthonormal(block: torch.Tensor) -> torch.Tensor:
+    """Columns of the same span, orthonormal: Cholesky QR, twice for single precision."""
+    for _ in range(2):
+        gram = (block.mT @ block).double()
+        size = gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-30)
+        gram += (1e-10 * size)[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
+        factor = torch.linalg.cholesky(gram).float()
+        block = torch.linalg.solve_triangular(factor.mT, block, upper=True, left=False)
+    return block
+
+
+def _discretize(vectors: torch.Tensor, start_rows: torch.Tensor) -> torch.Tensor:
+    """Labels (B, N) of eigenvectors (B, N, k)."""
+    rows = vectors.double()
+    rows = rows / rows.norm(dim=2, keepdim=True).clamp(min=1e-300)
+    batch, n, k = rows.shape
+    each = torch.arange(batch, device=rows.device)
+    columns = [rows[each, start_rows]]
+    likeness = rows.new_zeros(batch, n)
+    for _ in range(k - 1):
+        likeness += (rows @ columns[-1][:, :, None])[:, :, 0].abs()
+        columns.append(rows[each, likeness.argmin(dim=1)])
+    rotation = torch.stack(columns, dim=2)
+    objective = rows.new_zeros(batch)
+    settled = torch.zeros(batch, dtype=torch.bool, device=rows.device)
+    labels = torch.zeros(batch, n, dtype=torch.long, device=rows.device)
+    for _ in range(MAX_ITERATIONS + 1):
+        labels = torch.where(settled[:, None], labels, (rows @ rotation).argmax(dim=2))
+        members = torch.nn.functional.one_hot(labels, k).to(rows.dtype)
+        left, singular, right = torch.linalg.svd(members.mT @ rows)
+        previous, objective = objective, 2 * (n - singular.sum(dim=1))
+        settled |= (objective - previous).abs() < np.finfo(np.float64).eps
+        rotation = right.mT @ left.mT
+    return labels
