@@ -19,7 +19,7 @@ from scipy.linalg import eigh
 
 # Similarities below this are no edges of the graph.
 FAINT = 1e-6
-_TILE = 256
+_TILE = 128
 _BLOCK = 8
 # Residual of an eigenpair below which labels do not depend on it.
 _TOLERANCE = 3e-3
@@ -55,17 +55,13 @@ class BandedSimilarity:
         points = (turned / (scale * largest_distance(turned))).astype(np.float32)
         reach = np.sqrt(-np.log(FAINT)) if kernel == "gaussian" else -np.log(FAINT) / 2
         ends = np.searchsorted(points[:, 0], points[:, 0] + np.float32(reach), side="right")
-        squares = np.einsum("nc,nc->n", points, points)
         n = len(points)
         self.degrees = np.zeros(n, np.float32)
         self._tiles = []
         for start in range(0, n, _TILE):
             stop = min(start + _TILE, n)
             end = int(ends[stop - 1])
-            tile = points[start:stop] @ points[start:end].T
-            tile *= -2
-            tile += squares[start:stop, None]
-            tile += squares[start:end]
+            tile = _negative_squared_distances(points[start:end], stop - start)
             _apply_kernel(tile, kernel)
             np.fill_diagonal(tile, 1)
             self.degrees[start:stop] += tile.sum(axis=1)
@@ -81,16 +77,25 @@ class BandedSimilarity:
         return product
 
 
-def _apply_kernel(squared: np.ndarray, kernel: str) -> None:
-    """Similarities from squared distances in units of z, in place."""
-    np.maximum(squared, 0, out=squared)
-    if kernel == "gaussian":
-        np.negative(squared, out=squared)
-    else:
-        np.sqrt(squared, out=squared)
-        squared *= -2
-    np.exp(squared, out=squared)
-    squared[squared < FAINT] = 0
+def _negative_squared_distances(points: np.ndarray, n_rows: int) -> np.ndarray:
+    """-|x - y|^2 of the first `n_rows` points x and all points y, as one matrix product."""
+    # About their own mean, near points lose the fewest digits.
+    points = points - points[:n_rows].mean(axis=0)
+    squares = np.einsum("nc,nc->n", points, points)[:, None]
+    ones = np.ones_like(squares)
+    left = np.hstack([2 * points[:n_rows], -squares[:n_rows], -ones[:n_rows]])
+    return left @ np.hstack([points, ones, squares]).T
+
+
+def _apply_kernel(tile: np.ndarray, kernel: str) -> None:
+    """Similarities from negative squared distances in units of z, in place."""
+    np.minimum(tile, 0, out=tile)
+    if kernel == "exponential":
+        np.negative(tile, out=tile)
+        np.sqrt(tile, out=tile)
+        tile *= -2
+    # What is left below 1e-6 in a tile weighs too little to be looked for.
+    np.exp(tile, out=tile)
 
 
 def largest_distance(points: np.ndarray) -> float:
@@ -144,11 +149,15 @@ def banded_eigenvectors(
     start = np.random.RandomState(0).standard_normal((n, _BLOCK)).astype(np.float32)
     start[:, :1] = 1 / root  # without the offset, the first eigenvector
     eigenvalues, sorted_vectors = block_lanczos(apply, start, k)
-    sorted_vectors = sorted_vectors * root
-    sorted_vectors *= np.sqrt(n) / np.linalg.norm(sorted_vectors, axis=0)
     vectors = np.empty((n, k))
-    vectors[similarities.order] = sorted_vectors
-    return eigenvalues.astype(np.float64), vectors
+    vectors[similarities.order] = sorted_vectors * root
+    return eigenvalues.astype(np.float64), scaled_and_signed(vectors, np.ones(n))
+
+
+def scaled_and_signed(vectors: np.ndarray, multiplicities: np.ndarray) -> np.ndarray:
+    """Columns of norm sqrt(N) whose first entry is negative, as in Shi's program."""
+    norms = np.sqrt(multiplicities @ vectors**2 / multiplicities.sum())
+    return vectors * np.where(vectors[0] > 0, -1, 1) / norms
 
 
 def block_lanczos(
@@ -172,7 +181,7 @@ def block_lanczos(
     n, b = start.shape
     most = min(_MAX_BLOCKS, n // b)
     basis = np.empty((n, most * b), start.dtype, order="F")
-    projected = np.zeros((most * b, most * b))
+    projected = np.zeros((most * b, most * b), start.dtype)
     block = np.linalg.qr(start)[0]
     check = min(-(-2 * k // b), most - 1)
     for step in range(most):
@@ -180,12 +189,15 @@ def block_lanczos(
         basis[:, m - b : m] = block
         known = basis[:, :m]
         image = apply(block)
-        overlap = known.T @ image
-        image -= known @ overlap
-        again = known.T @ image  # once is not enough in single precision
-        image -= known @ again
-        projected[:m, m - b : m] = overlap + again
-        projected[m - b : m, :m] = projected[:m, m - b : m].T
+        # Only the last two blocks overlap but for rounding, which the second time takes out.
+        recent = basis[:, max(0, m - 2 * b) : m]
+        overlap = recent.T @ image
+        image -= recent @ overlap
+        rounding = known.T @ image
+        image -= known @ rounding
+        rounding[m - recent.shape[1] :] += overlap
+        projected[:m, m - b : m] = rounding
+        projected[m - b : m, :m] = rounding.T
         block, rest = np.linalg.qr(image)
         if step == check:
             eigenvalues, combos = eigh(projected[:m, :m], subset_by_index=[m - k, m - 1])

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 
 from sklearn_cmac.regions._banded import FAINT
-from sklearn_cmac.regions._spectral import MAX_ITERATIONS, centered, few_points, normalized_cut
+from sklearn_cmac.regions._spectral import (
+    MAX_ITERATIONS,
+    centered,
+    few_distinct,
+    few_points,
+    normalized_cut,
+)
 
 # Blocks of 8 vectors in the Krylov space of the batched block Lanczos. Their number is fixed:
 # to look whether they are enough would wait for the device.
@@ -48,8 +54,9 @@ def normalized_cuts(
         Labels; those of clusters that came out empty are left out of the numbering.
     """
     labels = np.empty((len(points), len(n_clusters), len(points[0])), np.int64)
-    few = few_points(max(n_clusters))
-    rich = [i for i, p in enumerate(points) if len(np.unique(p, axis=0)) > few]
+    k = max(n_clusters)
+    enough = len(points[0]) > few_points(k)
+    rich = [i for i, p in enumerate(points) if enough and few_distinct(p, 2 * k) is None]
     for i in set(range(len(points))) - set(rich):
         labels[i] = normalized_cut(
             points[i], n_clusters, start_rows[i],

@@ -19,9 +19,10 @@ from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
 
-from sklearn_cmac.regions._banded import FAINT, banded_eigenvectors
+from sklearn_cmac.regions._banded import FAINT, banded_eigenvectors, scaled_and_signed
 
 MAX_ITERATIONS = 20
+SMALLEST_SCALE = 0.02
 
 
 def similarity(points: np.ndarray, scale: float = 0.05, kernel: str = "gaussian") -> np.ndarray:
@@ -91,7 +92,7 @@ def leading_eigenvectors(
         eigenvalues, vectors = eigsh(normalized, k, which="LA", v0=np.ones(n))
     order = np.argsort(-eigenvalues)
     vectors = vectors[:, order] * (root / np.sqrt(many))[:, None]
-    return eigenvalues[order], vectors * np.sqrt(many.sum() / (many @ vectors**2))
+    return eigenvalues[order], scaled_and_signed(vectors, many)
 
 
 def few_points(k: int) -> int:
@@ -123,11 +124,10 @@ def discretize(vectors: np.ndarray, start_row: int) -> np.ndarray:
     for j in range(1, k):
         likeness += np.abs(rows @ rotation[:, j - 1])
         rotation[:, j] = rows[np.argmin(likeness)]
-    objective = 0.0
+    objective, members = 0.0, np.eye(k)
     for _ in range(MAX_ITERATIONS + 1):
         labels = np.argmax(rows @ rotation, axis=1)
-        members = labels[:, None] == np.arange(k)
-        left, singular, right = np.linalg.svd(members.T.astype(rows.dtype) @ rows)
+        left, singular, right = np.linalg.svd(members[labels].T @ rows)
         previous, objective = objective, 2 * (n - singular.sum())
         if abs(objective - previous) < np.finfo(np.float64).eps:
             break
@@ -158,7 +158,8 @@ def normalized_cut(
         For `similarity` and `leading_eigenvectors`.
     precision : {"float32", "float64"}
         Single precision is many times as fast, and differs by less than another start row
-        makes. Few points are always cut in double precision.
+        makes. Few points, and scales below 0.02, at which it would lose too many digits of
+        the distances, are always cut in double precision.
 
     Returns
     -------
@@ -180,21 +181,34 @@ def _cut(
     precision: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     points = centered(points)
-    distinct, place, many = np.unique(points, axis=0, return_inverse=True, return_counts=True)
-    counts = [min(k, len(distinct)) for k in n_clusters]
-    k = max(counts)
-    if len(distinct) <= 2 * k:
+    counts, k = list(n_clusters), max(n_clusters)
+    distinct = few_distinct(points, 2 * k)
+    if distinct is not None:
         # Equal points stay together, and a Krylov space of so few would be exhausted.
-        similarities = similarity(distinct, scale, kernel)
-        eigenvalues, vectors = leading_eigenvectors(similarities, k, regularization, many)
-        vectors = vectors[place.ravel()]
-    elif precision == "float64" or len(points) <= few_points(k):
+        places, which, many = distinct
+        counts = [min(k, len(places)) for k in n_clusters]
+        similarities = similarity(places, scale, kernel)
+        eigenvalues, vectors = leading_eigenvectors(similarities, max(counts), regularization, many)
+        vectors = vectors[which]
+    elif precision == "float64" or len(points) <= few_points(k) or scale < SMALLEST_SCALE:
         similarities = similarity(points, scale, kernel)
         eigenvalues, vectors = leading_eigenvectors(similarities, k, regularization)
     else:
         eigenvalues, vectors = banded_eigenvectors(points, k, scale, kernel, regularization)
     labels = [discretize(vectors[:, :k], row) for k, row in zip(counts, start_rows)]
     return np.stack(labels), eigenvalues
+
+
+def few_distinct(points: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The distinct points, which of them each point is, and how often they occur.
+
+    None if there are more than `few`; a sample tells that of most sets without sorting all.
+    """
+    sample = points[:: max(1, len(points) // (4 * few))]
+    if len(np.unique(sample, axis=0)) > few:
+        return None
+    distinct, which, many = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    return (distinct, which.ravel(), many) if len(distinct) <= few else None
 
 
 def centered(points: np.ndarray) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""NCutClusterer beside scikit-learn's SpectralClustering on real maps, one thread each.
+
+    python benchmarks/ncut.py --data ../shared/data
+
+Points are the embeddings (C = 4) of photos, at sizes and layers that give the wanted numbers of
+cells. All cut into 5 and 20 clusters; scikit-learn solves for each anew. Runs alternate, and the
+table gives medians. Agreement is the mean adjusted Rand index to the clusters of the double
+precision path, whose eigenvalues are those of Shi's program, for several start rows; the first
+column of agreement is that of the reference with itself. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+import tracemalloc
+import warnings
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+from scipy.sparse.linalg import eigsh
+from sklearn.cluster import SpectralClustering
+from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
+
+from sklearn_cmac import ActivationPCA, ConvFeatureExtractor
+from sklearn_cmac.datasets import find_photos
+from sklearn_cmac.regions._banded import largest_distance
+from sklearn_cmac.regions._spectral import (
+    discretize,
+    leading_eigenvectors,
+    normalized_cut,
+    similarity,
+)
+
+# Number of cells of a 4:3 photo: how to get them.
+MAPS = {
+    768: {"layer": "head", "max_size": 1024},
+    1536: {"layer": "head", "max_size": 1472},
+    3072: {"layer": "blocks.4", "max_size": 1024},
+    12288: {"layer": "blocks.4", "max_size": 2048},
+}
+COUNTS = (5, 20)
+ASSIGN = ("discretize", "cluster_qr", "kmeans")
+N_STARTS = 8
+
+
+def embeddings(data: Path, store: str, n: int, n_photos: int) -> list[np.ndarray]:
+    """Points (N, 4) of some photos, components fitted on those of another city."""
+    extractor = ConvFeatureExtractor(store=store, enlarge=True, **MAPS[n])
+    fitting = find_photos(data / "paris279/jpg")[::40]
+    pca = ActivationPCA(4, random_state=0).fit(extractor.transform(fitting))
+    photos = [p for p in find_photos(data / "landmarks/images") if four_to_three(p)]
+    records = extractor.transform(photos[:: len(photos) // n_photos][:n_photos])
+    return [r.embedding.reshape(-1, 4).astype(np.float64) for r in pca.transform(records)]
+
+
+def four_to_three(path: Path) -> bool:
+    with Image.open(path) as photo:
+        return 3 * photo.width == 4 * photo.height
+
+
+def sklearn_cut(points: np.ndarray, assign: str) -> list[np.ndarray]:
+    """Its largest distance is taken from our function, whose time is small in comparison."""
+    gamma = 1 / (0.05 * largest_distance(points)) ** 2
+    cut = SpectralClustering(gamma=gamma, assign_labels=assign, random_state=0)
+    return [cut.set_params(n_clusters=k).fit_predict(points) for k in COUNTS]
+
+
+def dense_cut(points: np.ndarray) -> list[np.ndarray]:
+    """The whole matrix in single precision and scipy's Lanczos: what the band is worth."""
+    x = (points - points.mean(axis=0)).astype(np.float32)
+    squares = (x * x).sum(axis=1)
+    s = x @ x.T
+    s *= -2
+    s += squares
+    s += squares[:, None]
+    np.maximum(s, 0, out=s)
+    s *= -1 / (0.05**2 * s.max())
+    np.exp(s, out=s)
+    s[s < 1e-6] = 0
+    root = 1 / np.sqrt(s.sum(axis=1) + 1)
+    s *= root[:, None]
+    s *= root
+    s.flat[:: len(s) + 1] += 0.5 * root**2
+    values, vectors = eigsh(s, 20, which="LA", v0=np.ones(len(s), np.float32), tol=1e-3)
+    vectors = vectors[:, np.argsort(-values)] * root[:, None]
+    vectors *= np.sqrt(len(s)) / np.linalg.norm(vectors, axis=0)
+    return [discretize(vectors[:, :k].astype(float), 0) for k in COUNTS]
+
+
+def nystroem_cut(points: np.ndarray, n_landmarks: int = 768) -> list[np.ndarray]:
+    """The cut of evenly drawn landmarks; each other point goes to the nearest one's cluster."""
+    chosen = np.linspace(0, len(points) - 1, n_landmarks).astype(int)
+    labels, _ = normalized_cut(points[chosen], COUNTS, (0, 0))
+    nearest = np.empty(len(points), int)
+    squares = (points[chosen] ** 2).sum(axis=1)
+    for start in range(0, len(points), 1024):
+        rows = points[start : start + 1024]
+        nearest[start : start + 1024] = np.argmin(squares - 2 * rows @ points[chosen].T, axis=1)
+    return [partition[nearest] for partition in labels]
+
+
+def reference(points: np.ndarray) -> list[list[np.ndarray]]:
+    """Partitions of the double precision path for several start rows, for each count."""
+    _, vectors = leading_eigenvectors(similarity(points), max(COUNTS))
+    starts = np.random.RandomState(1).randint(len(points), size=N_STARTS)
+    return [[discretize(vectors[:, :k], row) for row in starts] for k in COUNTS]
+
+
+def agreement(cuts: list[np.ndarray], expected: list[list[np.ndarray]]) -> list[float]:
+    return [
+        float(np.mean([adjusted_rand_score(cut, e) for e in partitions]))
+        for cut, partitions in zip(cuts, expected)
+    ]
+
+
+def own_agreement(expected: list[list[np.ndarray]]) -> list[float]:
+    return [
+        float(np.mean([adjusted_rand_score(a, b) for a, b in itertools.combinations(p, 2)]))
+        for p in expected
+    ]
+
+
+def peak_matrices(points: np.ndarray) -> float:
+    """Peak memory of a cut, in N x N arrays of single precision."""
+    tracemalloc.start()
+    normalized_cut(points, COUNTS, (0, 0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / (4 * len(points) ** 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data")
+    parser.add_argument("--store", default=".cache/maps")
+    parser.add_argument("--cells", type=int, nargs="+", default=[768, 1536, 3072], choices=MAPS)
+    parser.add_argument("--photos", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-sklearn", action="store_true", help="leave the peer out")
+    parser.add_argument("--plot", type=Path, help="write a picture of seconds over cells")
+    args = parser.parse_args()
+    if not args.data.is_dir():
+        raise SystemExit(f"no photos at {args.data}: pass --data")
+    warnings.filterwarnings("ignore")
+    systems = {
+        "ours": lambda p: normalized_cut(p, COUNTS, (0, 0))[0],
+        "ours, float64": lambda p: normalized_cut(p, COUNTS, (0, 0), precision="float64")[0],
+        "dense float32": dense_cut,
+        "768 landmarks": nystroem_cut,
+    }
+    if not args.no_sklearn:
+        systems |= {f"sklearn {a}": lambda p, a=a: sklearn_cut(p, a) for a in ASSIGN}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    print("| cells | what | seconds | ours is faster | ARI k=5 | ARI k=20 |")
+    print("|---|---|---|---|---|---|")
+    with threadpool_limits(1):
+        for n in args.cells:
+            sets = embeddings(args.data, args.store, n, args.photos)
+            expected = [reference(points) for points in sets]
+            seconds: dict[str, list[float]] = {name: [] for name in systems}
+            scores: dict[str, list[list[float]]] = {name: [] for name in systems}
+            for _ in range(args.rounds):
+                for points, partitions in zip(sets, expected):
+                    for name, cut in systems.items():
+                        started = time.perf_counter()
+                        labels = cut(points)
+                        seconds[name].append(time.perf_counter() - started)
+                        scores[name].append(agreement(labels, partitions))
+            cells = int(median(len(points) for points in sets))
+            own = np.mean([own_agreement(partitions) for partitions in expected], axis=0)
+            print(f"| {cells} | reference with itself | | | {own[0]:.3f} | {own[1]:.3f} |")
+            for name in systems:
+                taken, ari = median(seconds[name]), np.mean(scores[name], axis=0)
+                ratio = median(a / b for a, b in zip(seconds[name], seconds["ours"]))
+                curves.setdefault(name, []).append((cells, taken))
+                row = f"{taken:.3f} | {ratio:.1f}x | {ari[0]:.3f} | {ari[1]:.3f}"
+                print(f"| {cells} | {name} | {row} |", flush=True)
+            peak = max(peak_matrices(points) for points in sets)
+            print(f"| {cells} | peak memory of ours: {peak:.2f} N x N float32 | | | | |")
+    if args.plot:
+        plot(curves, args.plot)
+
+
+def plot(curves: dict[str, list[tuple[int, float]]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, curve in curves.items():
+        axis.loglog(*zip(*curve), "o-", label=name)
+    axis.set(xlabel="map cells", ylabel="seconds, one thread", title="Cut into 5 and 20 clusters")
+    axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
