@@ -61,12 +61,24 @@ class SequenceStep(TransformerMixin):
         return self
 
 
-class TableOrSequenceStep(SequenceStep):
-    """A step that on a table has output columns, and on a sequence of records has none."""
+class RecordStep(SequenceStep):
+    """A step that takes sequences only, and learns nothing from them."""
 
-    @available_if(_not_fitted_on_records)
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.two_d_array = False
+        tags.no_validation = True
+        return tags
+
+
+class TableStep(SequenceStep):
+    """A step whose output is a table, with numbered columns."""
+
+    _n_features_out: int
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the output columns, when fitted on a table.
+        """Names of the output columns.
 
         Parameters
         ----------
@@ -77,13 +89,19 @@ class TableOrSequenceStep(SequenceStep):
         ndarray of str
         """
         check_is_fitted(self, "n_features_in_")
-        return numbered_names(self, self._n_features_out)  # type: ignore[attr-defined]
+        prefix = type(self).__name__.lower()
+        return np.asarray([f"{prefix}{i}" for i in range(self._n_features_out)], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
-def numbered_names(step: Any, n: int) -> np.ndarray:
-    """Names of new columns, as scikit-learn's transformers make them."""
-    prefix = type(step).__name__.lower()
-    return np.asarray([f"{prefix}{i}" for i in range(n)], dtype=object)
+class TableOrSequenceStep(TableStep):
+    """A step that on a table has output columns, and on a sequence of records has none."""
+
+    get_feature_names_out = available_if(_not_fitted_on_records)(TableStep.get_feature_names_out)
 
 
 def check_records(X: Any, step: Any, need: str = "") -> Sequence[ActivationMap]:

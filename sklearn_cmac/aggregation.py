@@ -9,10 +9,10 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_cmac._steps import SequenceStep, check_vectors, is_table, numbered_names
+from sklearn_cmac._steps import TableStep, check_vectors, is_table
 
 
-class L2Aggregator(SequenceStep, BaseEstimator):
+class L2Aggregator(TableStep, BaseEstimator):
     """Weighted sum of a photo's region vectors, scaled to unit length.
 
     The similarity of two photos is then the dot product of their descriptors. On a table,
@@ -50,6 +50,7 @@ class L2Aggregator(SequenceStep, BaseEstimator):
             validate_data(self, X, dtype=[np.float64, np.float32])
         else:
             self.n_features_in_ = check_vectors(X, self, None)[0].vectors.shape[1]
+        self._n_features_out = self.n_features_in_
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -74,22 +75,3 @@ class L2Aggregator(SequenceStep, BaseEstimator):
             return normalize(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
         records = check_vectors(X, self, self.n_features_in_)
         return normalize(np.stack([record.weights @ record.vectors for record in records]))
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the descriptor's dimensions.
-
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str
-        """
-        check_is_fitted(self)
-        return numbered_names(self, self.n_features_in_)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
-from sklearn_cmac._steps import SequenceStep
+from sklearn_cmac._steps import RecordStep
 from sklearn_cmac.backbones import Backbone, get_backbone
 from sklearn_cmac.maps import ActivationMap, MapArrays
 from sklearn_cmac.photos import (
@@ -32,7 +32,7 @@ from sklearn_cmac.photos import (
 from sklearn_cmac.store import MapStore
 
 
-class ConvFeatureExtractor(SequenceStep, BaseEstimator):
+class ConvFeatureExtractor(RecordStep, BaseEstimator):
     """Activations of a convolutional network's late layer for each photo.
 
     Parameters
@@ -301,13 +301,6 @@ class ConvFeatureExtractor(SequenceStep, BaseEstimator):
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.two_d_array = False
-        tags.no_validation = True
-        return tags
 
 
 def _name(item: Any) -> str:

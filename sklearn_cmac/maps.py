@@ -5,16 +5,14 @@ Steps never change a record; they return a copy that knows one thing more.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
-
-if TYPE_CHECKING:
-    from sklearn_cmac.store import StoredMap
 
 
 class Regions:
@@ -132,8 +130,61 @@ class MapArrays(NamedTuple):
     colors: np.ndarray | None
 
     def crop(self, rows: slice, cols: slice) -> MapArrays:
+        """The cells `rows`, `cols`."""
         colors = None if self.colors is None else self.colors[rows, cols]
         return MapArrays(self.activations[rows, cols], colors)
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """A handle on a stored map or a part of it. It pickles as a path and two ranges.
+
+    Parameters
+    ----------
+    path : str
+        The map's file.
+    rows, cols : (start, stop)
+        The cells that this handle shows.
+    """
+
+    path: str
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+
+    @property
+    def activations(self) -> np.ndarray:
+        """Activations (H, W, D), memory-mapped and read-only."""
+        return self._field("activations")
+
+    @property
+    def colors(self) -> np.ndarray:
+        """Colours (H, W, 3)."""
+        return self._field("colors")
+
+    def crop(self, rows: slice, cols: slice) -> StoredMap:
+        """A handle on the cells `rows`, `cols` of this one."""
+        first_row, first_col = self.rows[0], self.cols[0]
+        return StoredMap(
+            self.path,
+            (first_row + rows.start, first_row + rows.stop),
+            (first_col + cols.start, first_col + cols.stop),
+        )
+
+    def _field(self, name: str) -> np.ndarray:
+        # Opened anew each time: a memory map that is kept holds a file descriptor, and a
+        # collection has more photos than a process may have open files.
+        return open_map(self.path)[name][0][slice(*self.rows), slice(*self.cols)]
+
+
+def open_map(path: str | os.PathLike[str]) -> np.ndarray:
+    """A stored map's file, memory-mapped: one record with named fields."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path}: the stored activation map is gone. Describe the photo again with the same "
+            "ConvFeatureExtractor(store=...)."
+        ) from None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

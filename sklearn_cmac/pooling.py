@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import StrOptions
 
-from sklearn_cmac._steps import SequenceStep, check_records
+from sklearn_cmac._steps import RecordStep, check_records
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import PhotoError
 
 
-class ClusterMaxPooler(SequenceStep, BaseEstimator):
+class ClusterMaxPooler(RecordStep, BaseEstimator):
     """Maximum activation of each channel over each region.
 
     Parameters
@@ -88,10 +88,3 @@ class ClusterMaxPooler(SequenceStep, BaseEstimator):
         if self.region_weight == "sqrt_area":
             return np.sqrt(areas, dtype=np.float32)
         return np.ones(len(areas), np.float32)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.two_d_array = False
-        tags.no_validation = True
-        return tags

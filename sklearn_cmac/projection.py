@@ -206,11 +206,6 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         components = self.components_ * np.sqrt(self.weights_)[:, None]
         return rows @ components.T - self.mean_ @ components.T
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
 
 def _draw(n: int, size: int, rng: np.random.RandomState) -> np.ndarray:
     """`size` different integers below `n`, ascending."""

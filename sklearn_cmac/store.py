@@ -9,54 +9,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
-from sklearn_cmac.maps import ActivationMap
-
-
-@dataclass(frozen=True)
-class StoredMap:
-    """A handle on a stored map or a part of it. It pickles as a path and two ranges.
-
-    Parameters
-    ----------
-    path : str
-        The map's file.
-    rows, cols : (start, stop)
-        The cells that this handle shows.
-    """
-
-    path: str
-    rows: tuple[int, int]
-    cols: tuple[int, int]
-
-    @property
-    def activations(self) -> np.ndarray:
-        """Activations (H, W, D), memory-mapped and read-only."""
-        return self._field("activations")
-
-    @property
-    def colors(self) -> np.ndarray:
-        """Colours (H, W, 3)."""
-        return self._field("colors")
-
-    def crop(self, rows: slice, cols: slice) -> StoredMap:
-        """A handle on the cells `rows`, `cols` of this one."""
-        first_row, first_col = self.rows[0], self.cols[0]
-        return StoredMap(
-            self.path,
-            (first_row + rows.start, first_row + rows.stop),
-            (first_col + cols.start, first_col + cols.stop),
-        )
-
-    def _field(self, name: str) -> np.ndarray:
-        # Opened anew each time: a memory map that is kept holds a file descriptor, and a
-        # collection has more photos than a process may have open files.
-        return _open(self.path)[name][0][slice(*self.rows), slice(*self.cols)]
+from sklearn_cmac.maps import ActivationMap, StoredMap, open_map
 
 
 class MapStore:
@@ -80,7 +38,7 @@ class MapStore:
         path = self.path(key)
         if not path.exists():
             return None
-        stored = _open(path)
+        stored = open_map(path)
         height, width = stored["activations"].shape[1:3]
         x0, y0, x1, y1 = stored["window"][0].tolist()
         photo_width, photo_height = stored["photo_size"][0].tolist()
@@ -124,13 +82,3 @@ class MapStore:
                 os.unlink(file.name)
                 raise
         os.replace(file.name, path)
-
-
-def _open(path: str | os.PathLike[str]) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path}: the stored activation map is gone. Describe the photo again with the same "
-            "ConvFeatureExtractor(store=...)."
-        ) from None

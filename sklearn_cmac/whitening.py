@@ -164,11 +164,6 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         vectors = normalize(vectors.astype(self.mean_.dtype, copy=False))
         return normalize((vectors - self.mean_) @ self.components_.T)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
 
 def _moments(photos: list[np.ndarray], n_features: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of unit vectors, photo by photo, so none is copied."""

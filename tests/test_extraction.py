@@ -14,7 +14,8 @@ from PIL import Image
 
 from sklearn_cmac import ConvFeatureExtractor, Photo, PhotoError, Query
 from sklearn_cmac.backbones import WeightsError, get_backbone
-from sklearn_cmac.store import MapStore, StoredMap
+from sklearn_cmac.maps import StoredMap
+from sklearn_cmac.store import MapStore
 
 torch = pytest.importorskip("torch")
 

@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac._steps import SequenceStep, check_records
+from sklearn_cmac._steps import RecordStep, check_records
 from sklearn_cmac.maps import ActivationMap, Regions
 
 
-class _FixedRegions(SequenceStep, BaseEstimator):
+class _FixedRegions(RecordStep, BaseEstimator):
     """Regions that depend on the shape of the map only. Nothing is fitted."""
 
     _parameter_constraints: dict = {}
@@ -54,13 +54,6 @@ class _FixedRegions(SequenceStep, BaseEstimator):
 
     def _propose(self, height: int, width: int) -> Regions:
         raise NotImplementedError
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.two_d_array = False
-        tags.no_validation = True
-        return tags
 
 
 class GridRegions(_FixedRegions):
