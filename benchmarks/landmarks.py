@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from sklearn.utils import Bunch
 
 from sklearn_cmac import (
     RetrievalScorer,
@@ -42,6 +43,17 @@ def measure(pipeline, photos, target) -> list[float]:
     return scores
 
 
+def load(data: Path) -> tuple[list[Path], Bunch]:
+    """The photos to fit on, and the labelled ones to test on."""
+    if not data.is_dir():
+        raise SystemExit(f"no photos at {data}: pass --data")
+    landmarks = data / "landmarks"
+    test = load_photo_folder(
+        landmarks / "images", labels=landmarks / "labels.csv", boxes=landmarks / "boxes.csv"
+    )
+    return find_photos(data / "paris279/jpg"), test
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data")
@@ -53,15 +65,8 @@ def main() -> None:
     parser.add_argument("--shrinkage", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     args = parser.parse_args()
-    if not args.data.is_dir():
-        raise SystemExit(f"no photos at {args.data}: pass --data")
     warnings.filterwarnings("ignore", "whitening .* dimensions")
-
-    paris = find_photos(args.data / "paris279/jpg")
-    landmarks = args.data / "landmarks"
-    test = load_photo_folder(
-        landmarks / "images", labels=landmarks / "labels.csv", boxes=landmarks / "boxes.csv"
-    )
+    paris, test = load(args.data)
     rng = np.random.default_rng(0)
     chance = RetrievalScorer(distractor="")
     noise = type("Chance", (), {"transform": lambda self, X: rng.standard_normal((len(X), 64))})

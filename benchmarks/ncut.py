@@ -125,6 +125,12 @@ def own_agreement(expected: list[list[np.ndarray]]) -> list[float]:
     ]
 
 
+def seconds_for(points: np.ndarray, k: int) -> float:
+    started = time.perf_counter()
+    normalized_cut(points, (k,), (0,))
+    return time.perf_counter() - started
+
+
 def peak_matrices(points: np.ndarray) -> float:
     """Peak memory of a cut, in N x N arrays of single precision."""
     tracemalloc.start()
@@ -182,6 +188,11 @@ def main() -> None:
                 print(f"| {cells} | {name} | {row} |", flush=True)
             peak = max(peak_matrices(points) for points in sets)
             print(f"| {cells} | peak memory of ours: {peak:.2f} N x N float32 | | | | |")
+            for k in (5, 10, 20, 40):
+                taken = median(
+                    seconds_for(points, k) for points in sets for _ in range(args.rounds)
+                )
+                print(f"| {cells} | ours, k={k} only | {taken:.3f} | | | |", flush=True)
     if args.plot:
         plot(curves, args.plot)
 
