@@ -19,6 +19,7 @@ from sklearn_cmac import (
     PhotoError,
     Query,
     RetrievalScorer,
+    __version__,
     make_cmac_pipeline,
     make_mac_pipeline,
     make_rmac_pipeline,
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cmac", description="Find every photo of the object that you point at."
     )
+    parser.add_argument("--version", action="version", version=f"cmac {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="compare three systems on scenes made on the spot")

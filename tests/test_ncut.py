@@ -165,6 +165,13 @@ def test_single_precision_eigenvalues_are_good_for_labels(kernel):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=0), np.sqrt(700), rtol=1e-5)
 
 
+def test_many_clusters_of_many_points():
+    points = np.random.default_rng(0).random((2000, 2))
+    labels, values = normalized_cut(points, (200,), (0,))
+    assert values.shape == (200,)
+    assert 150 < labels.max() < 200
+
+
 def test_few_distinct_points_among_many_exhaust_the_krylov_space():
     rng = np.random.default_rng(0)
     places = rng.random((6, 3))

@@ -1,6 +1,22 @@
 """Collections of photos to search, tune and measure on."""
 
+from sklearn_cmac.datasets._benchmarks import (
+    Relevance,
+    load_oxford5k,
+    load_paris6k,
+    load_roxford5k,
+    load_rparis6k,
+)
 from sklearn_cmac.datasets._folder import find_photos, load_photo_folder
 from sklearn_cmac.datasets._scenes import make_object_scenes
 
-__all__ = ["find_photos", "load_photo_folder", "make_object_scenes"]
+__all__ = [
+    "Relevance",
+    "find_photos",
+    "load_oxford5k",
+    "load_paris6k",
+    "load_photo_folder",
+    "load_roxford5k",
+    "load_rparis6k",
+    "make_object_scenes",
+]

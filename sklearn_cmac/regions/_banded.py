@@ -179,7 +179,7 @@ def block_lanczos(
     vectors : ndarray of shape (N, k)
     """
     n, b = start.shape
-    most = min(_MAX_BLOCKS, n // b)
+    most = min(max(_MAX_BLOCKS, 4 * k // b), n // b)
     basis = np.empty((n, most * b), start.dtype, order="F")
     projected = np.zeros((most * b, most * b), start.dtype)
     block = np.linalg.qr(start)[0]

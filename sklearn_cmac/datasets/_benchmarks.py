@@ -1,0 +1,340 @@
+"""Oxford5k and Paris6k, with the official and with the revisited ground truth, as users have them.
+
+- Official: J. Philbin et al., CVPR 2007 and 2008; text files, four for each of 55 queries.
+- Revisited: F. Radenović et al., "Revisiting Oxford and Paris: Large-Scale Image Retrieval
+  Benchmarking", CVPR 2018; one pickle of plain containers, 70 queries, three protocols.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sklearn_cmac.datasets._folder import find_photos
+from sklearn_cmac.photos import Photo, PhotoError, Query
+
+# Files of Paris6k that are damaged as published, and that its authors leave out.
+_PARIS_CORRUPT = frozenset(
+    f"paris_{name}"
+    for name in (
+        "louvre_000136", "louvre_000146", "moulinrouge_000422", "museedorsay_001059",
+        "notredame_000188", "pantheon_000284", "pantheon_000960", "pantheon_000974",
+        "pompidou_000195", "pompidou_000196", "pompidou_000201", "pompidou_000467",
+        "pompidou_000640", "sacrecoeur_000299", "sacrecoeur_000330", "sacrecoeur_000353",
+        "triomphe_000662", "triomphe_000833", "triomphe_000863", "triomphe_000867",
+    )
+)  # fmt: skip
+
+# What counts as positive and as junk in each of the revisited protocols.
+_REVISITED = {
+    "easy": (("easy",), ("junk", "hard")),
+    "medium": (("easy", "hard"), ("junk",)),
+    "hard": (("hard",), ("junk", "easy")),
+}
+
+
+class Relevance(NamedTuple):
+    """Which photos answer a query, and which do not count, as indices into the photos."""
+
+    positives: np.ndarray
+    junk: np.ndarray
+
+
+class _Request(NamedTuple):
+    """A query as the annotation has it, everything by name."""
+
+    photo: str
+    box: tuple[float, float, float, float]
+    positives: Sequence[str]
+    junk: Sequence[str]
+
+
+def load_oxford5k(
+    photos_dir: str | os.PathLike[str],
+    annotations_dir: str | os.PathLike[str] | None = None,
+    missing: str = "error",
+    photo_scale: float | Mapping[str, float] = 1.0,
+) -> Bunch:
+    """Oxford5k: 5,063 photos, 55 queries of 11 landmarks.
+
+    Positives are the photos annotated good or ok. A query's own photo is among the photos that
+    are ranked, and counts as a positive.
+
+    Parameters
+    ----------
+    photos_dir : path
+        The photos, flat or in sub-folders.
+    annotations_dir : path, optional
+        The ``*_query.txt``, ``*_good.txt``, ``*_ok.txt`` and ``*_junk.txt`` files. Default: the
+        folder of the photos.
+    missing : {"error", "restrict"}, default="error"
+        What to do if annotated photos are not there. "restrict" keeps to those that are:
+        absent names are dropped, queries whose photo is absent are left out, and a warning
+        says how many. Scores of a part are no benchmark results.
+    photo_scale : float or mapping from name to float, default=1
+        Size of the photos against the published ones, for resized copies: boxes are
+        multiplied by it.
+
+    Returns
+    -------
+    Bunch
+        With `photos` (list of `Photo`), `queries` (list of `Query`), `relevance` (a list with
+        the `positives` and `junk` of each query, as indices into `photos`), `protocol` (str)
+        and `DESCR`.
+
+    Raises
+    ------
+    PhotoError
+        If photos or annotations are missing, or a box does not fit its photo's name.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.datasets import load_oxford5k
+    >>> oxford = load_oxford5k("oxbuild_images", "gt_files")  # doctest: +SKIP
+    >>> len(oxford.photos), len(oxford.queries)  # doctest: +SKIP
+    (5063, 55)
+    """
+    return _load_official("Oxford5k", photos_dir, annotations_dir, missing, photo_scale)
+
+
+def load_paris6k(
+    photos_dir: str | os.PathLike[str],
+    annotations_dir: str | os.PathLike[str] | None = None,
+    missing: str = "error",
+    photo_scale: float | Mapping[str, float] = 1.0,
+) -> Bunch:
+    """Paris6k: 6,392 photos, 55 queries of 11 landmarks.
+
+    The 20 files that are damaged as published are left out of the 6,412.
+
+    Parameters
+    ----------
+    photos_dir, annotations_dir, missing, photo_scale
+        As for `load_oxford5k`.
+
+    Returns
+    -------
+    Bunch
+        As for `load_oxford5k`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.datasets import load_paris6k
+    >>> paris = load_paris6k("paris/", "paris_gt/")  # doctest: +SKIP
+    >>> len(paris.photos), len(paris.queries)  # doctest: +SKIP
+    (6392, 55)
+    """
+    return _load_official("Paris6k", photos_dir, annotations_dir, missing, photo_scale)
+
+
+def load_roxford5k(
+    photos_dir: str | os.PathLike[str],
+    annotations: str | os.PathLike[str] | None = None,
+    missing: str = "error",
+    photo_scale: float | Mapping[str, float] = 1.0,
+    protocol: str = "medium",
+) -> Bunch:
+    """Revisited Oxford: 70 queries, 4,993 photos without those of the queries.
+
+    Parameters
+    ----------
+    photos_dir : path
+        The photos, flat or in sub-folders.
+    annotations : path, optional
+        ``gnd_roxford5k.pkl``, or the folder that it is in. Default: the folder of the photos.
+    missing, photo_scale
+        As for `load_oxford5k`.
+    protocol : {"easy", "medium", "hard"}, default="medium"
+        Which photos are positives: those that are easy to recognise, all, or the hard ones. The
+        others count as junk. Queries without a positive are left out.
+
+    Returns
+    -------
+    Bunch
+        As for `load_oxford5k`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.datasets import load_roxford5k
+    >>> oxford = load_roxford5k("oxbuild_images", "gnd_roxford5k.pkl")  # doctest: +SKIP
+    >>> len(oxford.photos), len(oxford.queries)  # doctest: +SKIP
+    (4993, 70)
+    """
+    return _load_revisited("roxford5k", photos_dir, annotations, missing, photo_scale, protocol)
+
+
+def load_rparis6k(
+    photos_dir: str | os.PathLike[str],
+    annotations: str | os.PathLike[str] | None = None,
+    missing: str = "error",
+    photo_scale: float | Mapping[str, float] = 1.0,
+    protocol: str = "medium",
+) -> Bunch:
+    """Revisited Paris: 70 queries, 6,322 photos without those of the queries.
+
+    Parameters
+    ----------
+    photos_dir, annotations, missing, photo_scale, protocol
+        As for `load_roxford5k`.
+
+    Returns
+    -------
+    Bunch
+        As for `load_oxford5k`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.datasets import load_rparis6k
+    >>> paris = load_rparis6k("paris/", "gnd_rparis6k.pkl", protocol="hard")  # doctest: +SKIP
+    """
+    return _load_revisited("rparis6k", photos_dir, annotations, missing, photo_scale, protocol)
+
+
+def _load_official(
+    name: str,
+    photos_dir: str | os.PathLike[str],
+    annotations_dir: str | os.PathLike[str] | None,
+    missing: str,
+    photo_scale: float | Mapping[str, float],
+) -> Bunch:
+    folder = Path(photos_dir if annotations_dir is None else annotations_dir)
+    files = sorted(folder.rglob("*_query.txt"))
+    if not files:
+        raise PhotoError(f"{folder}: has no *_query.txt, the annotation files of {name}")
+    paths = {path.stem: path for path in find_photos(photos_dir) if path.stem not in _PARIS_CORRUPT}
+    requests = [_read_request(file) for file in files]
+    return _assemble(name, "official", None, paths, requests, missing, photo_scale)
+
+
+def _read_request(file: Path) -> _Request:
+    fields = file.read_text().split()
+    if len(fields) != 5:
+        raise PhotoError(f"{file}: expected a name and four numbers, got {' '.join(fields)[:60]!r}")
+    lists = {}
+    for kind in ("good", "ok", "junk"):
+        path = file.with_name(file.name.replace("_query.txt", f"_{kind}.txt"))
+        if not path.is_file():
+            raise PhotoError(f"{path}: is missing beside {file.name}")
+        lists[kind] = path.read_text().split()
+    x0, y0, x1, y1 = map(float, fields[1:])
+    photo = fields[0].removeprefix("oxc1_")
+    return _Request(photo, (x0, y0, x1, y1), lists["good"] + lists["ok"], lists["junk"])
+
+
+def _load_revisited(
+    name: str,
+    photos_dir: str | os.PathLike[str],
+    annotations: str | os.PathLike[str] | None,
+    missing: str,
+    photo_scale: float | Mapping[str, float],
+    protocol: str,
+) -> Bunch:
+    if protocol not in _REVISITED:
+        raise ValueError(f"protocol is one of {list(_REVISITED)}, got {protocol!r}")
+    file = Path(photos_dir if annotations is None else annotations)
+    file = file / f"gnd_{name}.pkl" if file.is_dir() else file
+    truth = _read_plain_pickle(file)
+    names = truth["imlist"]
+    positive, junk = _REVISITED[protocol]
+    requests = [
+        _Request(
+            photo,
+            tuple(map(float, entry["bbx"])),  # type: ignore[arg-type]
+            [names[i] for kind in positive for i in entry[kind]],
+            [names[i] for kind in junk for i in entry[kind]],
+        )
+        for photo, entry in zip(truth["qimlist"], truth["gnd"])
+    ]
+    paths = {path.stem: path for path in find_photos(photos_dir)}
+    return _assemble(name, protocol, names, paths, requests, missing, photo_scale)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads containers, numbers and strings; whatever would import anything is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _read_plain_pickle(file: Path) -> Mapping[str, Any]:
+    try:
+        with open(file, "rb") as content:
+            truth = _PlainUnpickler(content).load()
+        complete = {"imlist", "qimlist", "gnd"} <= set(truth)
+    except OSError as error:
+        raise PhotoError(f"{file}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # damaged pickles raise whatever the damage leads to
+        raise PhotoError(
+            f"{file}: is not a revisited ground truth of plain containers ({error}); nothing of it "
+            "was run"
+        ) from error
+    if not complete:
+        raise PhotoError(f"{file}: lacks imlist, qimlist or gnd")
+    return truth
+
+
+def _assemble(
+    name: str,
+    protocol: str,
+    listed: Sequence[str] | None,
+    paths: Mapping[str, Path],
+    requests: Sequence[_Request],
+    missing: str,
+    photo_scale: float | Mapping[str, float],
+) -> Bunch:
+    """Match the annotation with the photos that are there, and say what did not match.
+
+    The official annotation has no list of all photos: all that are there are ranked.
+    """
+    if missing not in ("error", "restrict"):
+        raise ValueError(f"missing is 'error' or 'restrict', got {missing!r}")
+    annotated = set(listed or ()).union(*((r.photo, *r.positives, *r.junk) for r in requests))
+    absent = annotated - set(paths)
+    if len(absent) == len(annotated):
+        raise PhotoError(
+            f"{name}: none of the {len(annotated)} annotated photos is there; the folder has "
+            f"names such as {min(paths)!r}, the annotation {min(annotated)!r}. Is it the folder "
+            "of another benchmark?"
+        )
+    if absent and missing == "error":
+        raise PhotoError(
+            f"{name}: {len(absent)} of {len(annotated)} annotated photos are missing, such as "
+            f"{min(absent)!r}. Complete the folder, or pass missing='restrict' to use the rest."
+        )
+    names = [photo for photo in listed or sorted(paths) if photo in paths]
+    index = {photo: i for i, photo in enumerate(names)}
+    queries, relevance = [], []
+    for request in requests:
+        positives = _indices(request.positives, index)
+        if request.photo in paths and len(positives):
+            photo = Photo(paths[request.photo], name=request.photo)
+            scale = photo_scale if isinstance(photo_scale, (int, float)) else None
+            scale = photo_scale[request.photo] if scale is None else scale  # type: ignore[index]
+            x0, y0, x1, y1 = (corner * scale for corner in request.box)
+            queries.append(Query(photo, (x0, y0, x1, y1)))
+            relevance.append(Relevance(positives, _indices(request.junk, index)))
+    description = (
+        f"{name}, {protocol} protocol: {len(names)} photos, {len(queries)} of {len(requests)} "
+        f"queries, {sum(len(r.positives) for r in relevance)} positives"
+    )
+    if absent:
+        description += f"; {len(absent)} of {len(annotated)} annotated photos are missing"
+        warnings.warn(f"{description}. Scores of a part are no benchmark results.", stacklevel=4)
+    return Bunch(
+        photos=[Photo(paths[photo], name=photo) for photo in names],
+        queries=queries,
+        relevance=relevance,
+        protocol=protocol,
+        DESCR=description + ".",
+    )
+
+
+def _indices(names: Sequence[str], index: Mapping[str, int]) -> np.ndarray:
+    return np.array(sorted({index[name] for name in names if name in index}), dtype=int)

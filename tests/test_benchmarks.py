@@ -1,0 +1,152 @@
+"""Oxford and Paris as their published annotation files describe them."""
+
+import csv
+import json
+import os
+import pickle
+
+import pytest
+from conftest import shared_folder
+
+from sklearn_cmac import PhotoError
+from sklearn_cmac.datasets import (
+    load_oxford5k,
+    load_paris6k,
+    load_roxford5k,
+    load_rparis6k,
+)
+from sklearn_cmac.datasets._benchmarks import _PARIS_CORRUPT
+
+
+@pytest.fixture(scope="module")
+def gt():
+    return shared_folder("data")
+
+
+@pytest.fixture(scope="module")
+def photos(gt, tmp_path_factory):
+    """Folders with empty files of all published names, Paris in sub-folders."""
+    folders = {}
+    for name in ("roxford5k", "rparis6k"):
+        with open(gt / f"revisited_gt/gnd_{name}.pkl", "rb") as content:
+            truth = pickle.load(content)
+        folders[name] = tmp_path_factory.mktemp(name)
+        for photo in truth["imlist"] + truth["qimlist"]:
+            folder = folders[name] / (photo.split("_")[1] if name == "rparis6k" else "")
+            folder.mkdir(exist_ok=True)
+            (folder / f"{photo}.jpg").touch()
+    return folders
+
+
+def names(bunch, indices):
+    return {bunch.photos[i].name for i in indices}
+
+
+def test_oxford_has_its_known_counts(gt, photos):
+    bunch = load_oxford5k(photos["roxford5k"], gt / "oxford_gt")
+    assert (len(bunch.photos), len(bunch.queries)) == (5063, 55)
+    # all_souls_1 by its files: 24 good, 54 ok, 33 junk; the query's prefix is taken off.
+    query, relevance = bunch.queries[0], bunch.relevance[0]
+    assert query.name == "all_souls_000013"
+    assert query.box == (136.5, 34.1, 648.5, 955.7)
+    lists = {
+        kind: (gt / f"oxford_gt/all_souls_1_{kind}.txt").read_text().split()
+        for kind in ("good", "ok", "junk")
+    }
+    assert names(bunch, relevance.positives) == {*lists["good"], *lists["ok"]}
+    assert names(bunch, relevance.junk) == set(lists["junk"])
+    assert query.name in names(bunch, relevance.positives)
+
+
+def test_paris_leaves_out_its_damaged_files(gt, photos):
+    assert len(_PARIS_CORRUPT) == 20
+    for name in _PARIS_CORRUPT:
+        assert not list(photos["rparis6k"].rglob(f"{name}.jpg"))
+        (photos["rparis6k"] / f"{name}.jpg").touch()
+    bunch = load_paris6k(photos["rparis6k"], gt / "paris_gt")
+    assert (len(bunch.photos), len(bunch.queries)) == (6392, 55)
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "protocol", "n_photos", "n_queries"),
+    [
+        (load_roxford5k, "roxford5k", "easy", 4993, 68),
+        (load_roxford5k, "roxford5k", "medium", 4993, 70),
+        (load_roxford5k, "roxford5k", "hard", 4993, 70),
+        (load_rparis6k, "rparis6k", "easy", 6322, 70),
+        (load_rparis6k, "rparis6k", "medium", 6322, 70),
+        (load_rparis6k, "rparis6k", "hard", 6322, 70),
+    ],
+)
+def test_revisited_benchmarks_have_their_known_counts(
+    load, name, protocol, n_photos, n_queries, gt, photos
+):
+    bunch = load(photos[name], gt / "revisited_gt", protocol=protocol)
+    assert (len(bunch.photos), len(bunch.queries)) == (n_photos, n_queries)
+    assert not {q.name for q in bunch.queries} & {p.name for p in bunch.photos}
+    with open(gt / f"revisited_gt/gnd_{name}.pkl", "rb") as content:
+        truth = pickle.load(content)
+    entry = truth["gnd"][truth["qimlist"].index(bunch.queries[0].name)]
+    kinds = {"easy": (["easy"], ["junk", "hard"]), "medium": (["easy", "hard"], ["junk"])}
+    positive, junk = kinds.get(protocol, (["hard"], ["junk", "easy"]))
+    for indices, parts in zip(bunch.relevance[0], (positive, junk)):
+        assert names(bunch, indices) == {truth["imlist"][i] for k in parts for i in entry[k]}
+
+
+def test_a_partial_copy_is_an_error_unless_asked_for(gt):
+    """279 photos of Paris at three quarters of their size, with the restriction worked out."""
+    folder = gt / "paris279/jpg"
+    with pytest.raises(PhotoError, match=r"annotated photos are missing, such as 'paris_"):
+        load_paris6k(folder, gt / "paris_gt")
+    with open(gt / "paris279/files.csv") as table:
+        scale = {r["image"]: float(r["scale_in_jpg_768"]) for r in csv.DictReader(table)}
+    with pytest.warns(UserWarning, match=r"279 photos, \d+ of 55 queries.*no benchmark results"):
+        bunch = load_paris6k(folder, gt / "paris_gt", missing="restrict", photo_scale=scale)
+    expected = json.loads((gt / "paris279/gnd_official_partial.json").read_text())["queries"]
+    expected = {q["query"]: q for q in expected if q["present"] and q["good"] + q["ok"]}
+    assert len(bunch.photos) == 279
+    assert len(bunch.queries) == len(expected)
+    for query, relevance, (_, entry) in zip(
+        bunch.queries, bunch.relevance, sorted(expected.items())
+    ):
+        assert query.name == entry["image"]
+        assert query.box == pytest.approx([v * scale[query.name] for v in entry["box"]])
+        assert names(bunch, relevance.positives) == {*entry["good"], *entry["ok"]}
+        assert names(bunch, relevance.junk) == set(entry["junk"])
+
+
+def test_the_folder_of_another_benchmark_is_noticed(gt, photos):
+    for missing in ("error", "restrict"):
+        with pytest.raises(PhotoError, match=r"none of the \d+ annotated photos .*another bench"):
+            load_oxford5k(photos["rparis6k"], gt / "oxford_gt", missing=missing)
+
+
+def test_annotations_that_are_not_there_or_damaged_are_named(gt, photos, tmp_path):
+    folder = photos["roxford5k"]
+    with pytest.raises(PhotoError, match=r"has no \*_query.txt"):
+        load_oxford5k(folder)
+    with pytest.raises(PhotoError, match=r"gnd_roxford5k.pkl: cannot be read"):
+        load_roxford5k(folder)
+    (tmp_path / "a_query.txt").write_text("oxc1_a 1 2 3")
+    with pytest.raises(PhotoError, match="a_query.txt: expected a name and four numbers"):
+        load_oxford5k(folder, tmp_path)
+    (tmp_path / "a_query.txt").write_text("oxc1_a 1 2 3 4")
+    with pytest.raises(PhotoError, match="a_good.txt: is missing beside a_query.txt"):
+        load_oxford5k(folder, tmp_path)
+    with pytest.raises(ValueError, match="protocol is one of"):
+        load_roxford5k(folder, gt / "revisited_gt", protocol="middle")
+    (tmp_path / "gnd_roxford5k.pkl").write_bytes(b"not a pickle")
+    with pytest.raises(PhotoError, match="not a revisited ground truth"):
+        load_roxford5k(folder, tmp_path)
+
+
+def test_a_hostile_pickle_runs_nothing(photos, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "trap"),)
+
+    content = {"imlist": [], "qimlist": [], "gnd": Hostile()}
+    (tmp_path / "gnd_roxford5k.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(PhotoError, match=r"it asks for posix.mkdir.*nothing of it was run"):
+        load_roxford5k(photos["roxford5k"], tmp_path)
+    assert not (tmp_path / "trap").exists()
