@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_cmac import L2Aggregator, Photo, RetrievalScorer
-from sklearn_cmac.metrics import average_precision
+from sklearn_cmac.datasets import Relevance
+from sklearn_cmac.metrics import average_precision, evaluate_rankings, precision_at_k
 
 
 def walk_down_the_list(ranking, positives, junk):
@@ -109,3 +110,25 @@ def test_scorer_says_why_nothing_can_be_scored():
         RetrievalScorer("boxed")(L2Aggregator().fit(X), X, Y)
     with pytest.raises(ValueError, match="'all' or 'boxed'"):
         RetrievalScorer("some")
+
+
+# -- benchmarks -------------------------------------------------------------------------------
+
+
+def test_precision_at_k_by_hand():
+    # Positives at ranks 0, 2 and 5 once the junk photo is taken out.
+    ranking, positives, junk = [10, 50, 1, 11, 2, 3, 12], [10, 11, 12], [50]
+    expected = {1: 1, 2: 1 / 2, 3: 2 / 3, 5: 2 / 5, 6: 3 / 6, 100: 3 / 6}
+    assert {k: precision_at_k(ranking, positives, k, junk) for k in expected} == expected
+    assert precision_at_k([1, 2], [3], 5) == 0
+
+
+def test_evaluation_is_the_mean_over_queries():
+    relevance = [Relevance([0], []), Relevance([0, 9], [1])]
+    scores = evaluate_rankings([[0, 1, 2], [1, 2, 0]], relevance, ks=(1, 2))
+    # The second query: ranks 2, 0 once photo 1 is gone, and photo 9 is never found.
+    np.testing.assert_allclose(scores.average_precision, [1, (0 + 1 / 2) / 2 / 2])
+    assert scores.mean_average_precision == pytest.approx(0.5625)
+    assert scores.mean_precision == {1: 0.5, 2: 0.75}
+    with pytest.raises(ValueError, match="1 rankings for 2 queries"):
+        evaluate_rankings([[0]], relevance)

@@ -27,6 +27,7 @@ from sklearn_cmac.regions._banded import (
     BandedSimilarity,
     banded_eigenvectors,
     largest_distance,
+    resolve_faint_rows,
 )
 from sklearn_cmac.regions._spectral import (
     SMALLEST_SCALE,
@@ -160,7 +161,7 @@ def test_the_largest_distance_is_exact(c, n, seed, on_a_sphere):
 def test_single_precision_eigenvalues_are_good_for_labels(kernel):
     points = clumps()
     expected, _ = leading_eigenvectors(similarity(points, 0.05, kernel), 20)
-    got, vectors = banded_eigenvectors(points, 20, 0.05, kernel, 0.5)
+    got, vectors, _ = banded_eigenvectors(points, 20, 0.05, kernel, 0.5)
     np.testing.assert_allclose(got, expected, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=0), np.sqrt(700), rtol=1e-5)
 
@@ -170,6 +171,21 @@ def test_many_clusters_of_many_points():
     labels, values = normalized_cut(points, (200,), (0,))
     assert values.shape == (200,)
     assert 150 < labels.max() < 200
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_faint_rows_are_computed_from_the_others(kernel, rng):
+    """Exact eigenvectors, some rows of which are replaced by noise, are restored."""
+    points = clumps()
+    values, exact = leading_eigenvectors(similarity(points, 0.05, kernel), 5)
+    degrees = similarity(points, 0.05, kernel).sum(axis=1) + 1
+    lost = rng.choice(700, 40, replace=False)
+    coarse = exact.copy()
+    coarse[lost] = 1e-3 * rng.standard_normal((40, 5))
+    got = resolve_faint_rows(coarse, values, points, degrees, 0.05, kernel, 0.5)
+    np.testing.assert_allclose(got[lost], exact[lost], atol=1e-3)
+    kept = np.linalg.norm(coarse, axis=1) > 0.5
+    np.testing.assert_array_equal(got[kept], exact[kept])
 
 
 def test_few_distinct_points_among_many_exhaust_the_krylov_space():

@@ -14,7 +14,7 @@ from sklearn_cmac import GridRegions, make_mac_pipeline, make_rmac_pipeline
 from sklearn_cmac.cli import main
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.inspection import draw_box, overlay_regions
-from sklearn_cmac.search import RetrievalIndex
+from sklearn_cmac.search import RetrievalIndex, augment_database, expand_queries
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
@@ -88,6 +88,39 @@ def test_three_broken_photos_among_a_hundred(tmp_path, rng):
 def test_an_empty_index_says_so(pipeline, scenes):
     with pytest.raises(ValueError, match="holds no photos"):
         RetrievalIndex(pipeline).search(scenes.photos[0])
+
+
+def unit_vectors(n, seed=0):
+    vectors = np.random.default_rng(seed).standard_normal((n, 8))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_average_expansion_is_the_mean_of_query_and_neighbours():
+    database, query = unit_vectors(30), unit_vectors(1, seed=1)
+    nearest = np.argsort(-(database @ query[0]))[:4]
+    mean = np.vstack([query, database[nearest]]).mean(axis=0)
+    expected = (mean / np.linalg.norm(mean))[None]
+    np.testing.assert_allclose(expand_queries(query, database, 4), expected)
+    np.testing.assert_allclose(expand_queries(query, database, 4, alpha=1e-12), expected)
+
+
+def test_weighted_expansion_by_hand():
+    database = np.array([[0.6, 0.8], [-1.0, 0.0]])
+    expected = np.array([[1 + 0.6**3 * 0.6, 0.6**3 * 0.8]])
+    expected /= np.linalg.norm(expected)
+    got = expand_queries(np.array([[1.0, 0.0]]), database, 2, alpha=3)
+    np.testing.assert_allclose(got, expected)
+
+
+def test_augmenting_a_database_is_expanding_each_photo_with_the_others():
+    database = unit_vectors(12)
+    augmented = augment_database(database, 3, alpha=2)
+    for i, photo in enumerate(database):
+        others = np.delete(database, i, axis=0)
+        np.testing.assert_allclose(augmented[i], expand_queries(photo[None], others, 3, 2)[0])
+    np.testing.assert_allclose(augment_database(database, 0), database)
+    everything = augment_database(database, 99)
+    np.testing.assert_allclose(everything, np.repeat(everything[:1], 12, axis=0))
 
 
 def test_overlay_paints_the_regions_where_they_are(pixels):

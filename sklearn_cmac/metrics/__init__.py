@@ -1,6 +1,7 @@
 """How good a ranking is."""
 
 from sklearn_cmac.metrics._average_precision import average_precision
+from sklearn_cmac.metrics._benchmark import evaluate_rankings, precision_at_k
 from sklearn_cmac.metrics._scorer import RetrievalScorer
 
-__all__ = ["RetrievalScorer", "average_precision"]
+__all__ = ["RetrievalScorer", "average_precision", "evaluate_rankings", "precision_at_k"]

@@ -7,7 +7,9 @@ What is saved, and where:
   about the diagonal, and for symmetry its upper half.
 - The band is cut into tiles, each computed by one matrix product and one exponential.
 - Eigenvectors come from block Lanczos, which passes over the matrix for several vectors at a
-  time, and stops when they change no cluster any more, long before they are exact.
+  time, and stops long before they are exact.
+- Points far from all others have hardly a part in the eigenvectors, and where they belong would
+  be left to rounding. Their rows are computed from the eigenequation, in double precision.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.spatial.distance import cdist
 
 # Similarities below this are no edges of the graph.
 FAINT = 1e-6
 _TILE = 128
 _BLOCK = 8
-# Residual of an eigenpair below which labels do not depend on it.
+# Residual of an eigenpair that is good enough for labels.
 _TOLERANCE = 3e-3
 _MAX_BLOCKS = 64
+# Rows of eigenvectors that are this small against the usual are computed from the others.
+_FAINT_ROW = 0.1
 
 
 class BandedSimilarity:
@@ -121,7 +126,7 @@ def largest_distance(points: np.ndarray) -> float:
 
 def banded_eigenvectors(
     points: np.ndarray, k: int, scale: float, kernel: str, regularization: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `similarity` and `leading_eigenvectors` one after the other, in single precision.
 
     Parameters
@@ -137,9 +142,12 @@ def banded_eigenvectors(
     -------
     eigenvalues : ndarray of shape (k,)
     vectors : ndarray of shape (N, k)
+    degrees : ndarray of shape (N,)
+        Of the regularised similarity.
     """
     similarities = BandedSimilarity(points, scale, kernel)
-    root = (1 / np.sqrt(similarities.degrees + 2 * regularization)).astype(np.float32)[:, None]
+    degrees = similarities.degrees + np.float32(2 * regularization)
+    root = 1 / np.sqrt(degrees)[:, None]
 
     def apply(vectors: np.ndarray) -> np.ndarray:
         scaled = root * vectors
@@ -149,9 +157,57 @@ def banded_eigenvectors(
     start = np.random.RandomState(0).standard_normal((n, _BLOCK)).astype(np.float32)
     start[:, :1] = 1 / root  # without the offset, the first eigenvector
     eigenvalues, sorted_vectors = block_lanczos(apply, start, k)
-    vectors = np.empty((n, k))
-    vectors[similarities.order] = sorted_vectors * root
-    return eigenvalues.astype(np.float64), scaled_and_signed(vectors, np.ones(n))
+    back = np.argsort(similarities.order)
+    vectors = (sorted_vectors * root)[back].astype(np.float64)
+    vectors = scaled_and_signed(vectors, np.ones(n))
+    return eigenvalues.astype(np.float64), vectors, degrees[back]
+
+
+def resolve_faint_rows(
+    vectors: np.ndarray,
+    eigenvalues: np.ndarray,
+    points: np.ndarray,
+    degrees: np.ndarray,
+    scale: float,
+    kernel: str,
+    regularization: float,
+) -> np.ndarray:
+    """Eigenvectors with the rows of far-off points computed from those of all others.
+
+    The discretisation looks at the direction of a row only, so it takes rounding for
+    information where a row is small. With F the faint rows and B the others, the
+    eigenequation ``(S + r I) X = λ d X`` gives ``(λ d_F - r - S_FF) X_F = S_FB X_B``. Links
+    below 1e-6, which count as none otherwise, tell where a point belongs that has no other.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (N, k)
+        Columns of ``d^-1/2 V``, each of norm sqrt(N).
+    eigenvalues : ndarray of shape (k,)
+    points, degrees, scale, kernel, regularization
+        As `banded_eigenvectors` takes and returns them.
+
+    Returns
+    -------
+    ndarray of shape (N, k)
+    """
+    faint = np.linalg.norm(vectors, axis=1) < _FAINT_ROW * np.sqrt(vectors.shape[1])
+    if not faint.any():
+        return vectors
+    z = scale * largest_distance(points)
+    links = similarity_at(cdist(points[faint], points) / z, kernel)
+    resolved = np.where(faint[:, None], 0, vectors)
+    incoming = links @ resolved
+    among = links[:, faint]
+    for column, eigenvalue in enumerate(eigenvalues):
+        system = np.diag(eigenvalue * degrees[faint] - regularization) - among
+        resolved[faint, column] = np.linalg.solve(system, incoming[:, column])
+    return resolved
+
+
+def similarity_at(distance: np.ndarray, kernel: str) -> np.ndarray:
+    """The similarity of points at these distances, in units of z."""
+    return np.exp(-(distance**2) if kernel == "gaussian" else -2 * distance)
 
 
 def scaled_and_signed(vectors: np.ndarray, multiplicities: np.ndarray) -> np.ndarray:

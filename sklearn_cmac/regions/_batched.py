@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sklearn_cmac.regions._banded import FAINT
+from sklearn_cmac.regions._banded import FAINT, resolve_faint_rows
 from sklearn_cmac.regions._spectral import (
     MAX_ITERATIONS,
     centered,
@@ -63,13 +63,21 @@ def normalized_cuts(
             scale=scale, kernel=kernel, regularization=regularization,
         )[0]  # fmt: skip
     if rich:
-        X = np.stack([centered(points[i]) for i in rich]).astype(np.float32)
+        sets = [centered(points[i]) for i in rich]
+        X = torch.as_tensor(np.stack(sets).astype(np.float32), device=device)
         rows = torch.as_tensor(np.asarray(start_rows)[rich], device=device)
         with torch.inference_mode():
-            similarities = _similarities(torch.as_tensor(X, device=device), scale, kernel)
-            vectors = _leading_eigenvectors(similarities, max(n_clusters), regularization)
-            for j, k in enumerate(n_clusters):
-                partitions = _discretize(vectors[:, :, :k], rows[:, j]).cpu().numpy()
+            found = _leading_eigenvectors(_similarities(X, scale, kernel), k, regularization)
+            eigenvalues, vectors, degrees = (each.double().cpu().numpy() for each in found)
+            for j, count in enumerate(n_clusters):
+                resolved = [
+                    resolve_faint_rows(
+                        v[:, :count], values[:count], p, d, scale, kernel, regularization
+                    )
+                    for values, v, p, d in zip(eigenvalues, vectors, sets, degrees)
+                ]
+                columns = torch.as_tensor(np.stack(resolved), device=device)
+                partitions = _discretize(columns, rows[:, j]).cpu().numpy()
                 for i, partition in zip(rich, partitions):
                     labels[i, j] = np.unique(partition, return_inverse=True)[1]
     return labels
@@ -85,10 +93,11 @@ def _similarities(X: torch.Tensor, scale: float, kernel: str) -> torch.Tensor:
 
 def _leading_eigenvectors(
     similarities: torch.Tensor, k: int, regularization: float
-) -> torch.Tensor:
-    """Columns of ``d^-1/2 V`` at norm sqrt(N), of shape (B, N, k)."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Eigenvalues (B, k), columns of ``d^-1/2 V`` at norm sqrt(N) (B, N, k), degrees (B, N)."""
     n = similarities.shape[1]
-    root = (similarities.sum(dim=2, keepdim=True) + 2 * regularization).rsqrt()
+    degrees = similarities.sum(dim=2) + 2 * regularization
+    root = degrees[:, :, None].rsqrt()
 
     def apply(vectors: torch.Tensor) -> torch.Tensor:
         scaled = root * vectors
@@ -116,9 +125,10 @@ def _leading_eigenvectors(
         columns = slice(step * _BLOCK, (step + 1) * _BLOCK)
         projected[:, : overlap.shape[1], columns] = overlap
         projected[:, columns, : overlap.shape[1]] = overlap.mT
-    combos = torch.linalg.eigh(projected.double())[1].flip(2)[:, :, :k].float()
-    vectors = (basis @ combos) * root
-    return vectors * (np.sqrt(n) / vectors.norm(dim=1, keepdim=True))
+    eigenvalues, combos = torch.linalg.eigh(projected.double())
+    vectors = (basis @ combos.flip(2)[:, :, :k].float()) * root
+    vectors *= np.sqrt(n) / vectors.norm(dim=1, keepdim=True)
+    return eigenvalues.flip(1)[:, :k], vectors, degrees
 
 
 def _orthonormal(block: torch.Tensor) -> torch.Tensor:
@@ -133,9 +143,8 @@ def _orthonormal(block: torch.Tensor) -> torch.Tensor:
 
 
 def _discretize(vectors: torch.Tensor, start_rows: torch.Tensor) -> torch.Tensor:
-    """Labels (B, N) of eigenvectors (B, N, k)."""
-    rows = vectors.double()
-    rows = rows / rows.norm(dim=2, keepdim=True).clamp(min=1e-300)
+    """Labels (B, N) of eigenvectors (B, N, k) in double precision."""
+    rows = vectors / vectors.norm(dim=2, keepdim=True).clamp(min=1e-300)
     batch, n, k = rows.shape
     each = torch.arange(batch, device=rows.device)
     columns = [rows[each, start_rows]]

@@ -19,7 +19,13 @@ from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
 
-from sklearn_cmac.regions._banded import FAINT, banded_eigenvectors, scaled_and_signed
+from sklearn_cmac.regions._banded import (
+    FAINT,
+    banded_eigenvectors,
+    resolve_faint_rows,
+    scaled_and_signed,
+    similarity_at,
+)
 
 MAX_ITERATIONS = 20
 SMALLEST_SCALE = 0.02
@@ -47,7 +53,7 @@ def similarity(points: np.ndarray, scale: float = 0.05, kernel: str = "gaussian"
     if largest == 0:
         return np.ones_like(distance)
     distance /= scale * largest
-    similarities = np.exp(-(distance**2) if kernel == "gaussian" else -2 * distance)
+    similarities = similarity_at(distance, kernel)
     similarities[similarities < FAINT] = 0
     return similarities
 
@@ -189,13 +195,19 @@ def _cut(
         counts = [min(k, len(places)) for k in n_clusters]
         similarities = similarity(places, scale, kernel)
         eigenvalues, vectors = leading_eigenvectors(similarities, max(counts), regularization, many)
-        vectors = vectors[which]
+        columns = [vectors[which, :k] for k in counts]
     elif precision == "float64" or len(points) <= few_points(k) or scale < SMALLEST_SCALE:
         similarities = similarity(points, scale, kernel)
         eigenvalues, vectors = leading_eigenvectors(similarities, k, regularization)
+        columns = [vectors[:, :k] for k in counts]
     else:
-        eigenvalues, vectors = banded_eigenvectors(points, k, scale, kernel, regularization)
-    labels = [discretize(vectors[:, :k], row) for k, row in zip(counts, start_rows)]
+        how = (scale, kernel, regularization)
+        eigenvalues, vectors, degrees = banded_eigenvectors(points, k, *how)
+        columns = [
+            resolve_faint_rows(vectors[:, :k], eigenvalues[:k], points, degrees, *how)
+            for k in counts
+        ]
+    labels = [discretize(vectors, row) for vectors, row in zip(columns, start_rows)]
     return np.stack(labels), eigenvalues
 
 
