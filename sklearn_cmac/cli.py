@@ -120,7 +120,8 @@ def _search(args: argparse.Namespace) -> None:
                 _query_row(query, pipeline),
                 Ranking("Best first", [_result_figure(r.name, r) for r in results]),
             ]
-            write_page(args.html, f"Photos like {query.name}", [("Query", rankings)])
+            title = f"Photos like {Path(query.name).name}"
+            write_page(args.html, title, [(f"In {args.folder}", rankings)])
             print(f"page: {args.html.resolve()}")
 
 
@@ -181,7 +182,7 @@ def _score(pipeline: Pipeline, photos: Sequence[Any], target: Sequence[str]) -> 
 
 def _query_row(query: Any, pipeline: Pipeline) -> Ranking:
     """The query with its box, and its regions, a picture for each cluster count or level."""
-    figures = [Figure(draw_box(query), query.name)]
+    figures = [Figure(draw_box(query), Path(query.name).name)]
     (record,) = pipeline[: _position(pipeline, "pool")].transform([query])
     for kind in range(record.regions.kinds.max() + 1):
         n = int((record.regions.kinds == kind).sum())

@@ -39,7 +39,9 @@ def make_cmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: A
     >>> list(pipeline.named_steps)
     ['features', 'pca', 'regions', 'pool', 'whiten', 'aggregate']
     """
-    return _make(NCutClusterer(), memory, verbose, params, pca=ActivationPCA())
+    # Seeded, so that a pipeline fitted again on the same photos is the same.
+    pca = ActivationPCA(random_state=0)
+    return _make(NCutClusterer(), memory, verbose, params, pca=pca)
 
 
 def make_rmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:

@@ -40,6 +40,13 @@ def test_descriptors_are_unit_vectors(scenes):
         np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, atol=1e-5)
 
 
+def test_fitting_again_gives_the_same_descriptors(scenes):
+    first, second = (make_cmac_pipeline(pca__max_samples=200) for _ in range(2))
+    np.testing.assert_array_equal(
+        first.fit_transform(scenes.photos), second.fit_transform(scenes.photos)
+    )
+
+
 def test_steps_have_their_names_and_parameters_their_paths():
     pipeline = make_cmac_pipeline(
         pca__n_components=7, regions__n_clusters=(3, 9), regions__scale=0.1, whiten__shrinkage=1
