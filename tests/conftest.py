@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from sklearn_cmac import ActivationMap
+
+settings.register_profile("untimed", deadline=None)  # timing decides no test
+settings.load_profile("untimed")
 
 SHARED = Path(os.environ.get("CMAC_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -149,7 +149,7 @@ def test_the_band_holds_all_similarities(kernel, c, scale):
 
 
 @given(st.integers(1, 4), st.integers(2, 400), st.integers(0, 99), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_largest_distance_is_exact(c, n, seed, on_a_sphere):
     points = np.random.default_rng(seed).standard_normal((n, c))
     if on_a_sphere:
@@ -317,7 +317,7 @@ def test_labels_have_a_row_for_each_of_several_counts(rng):
 
 
 @given(st.permutations(range(60)), st.integers(0, 59))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_permuting_points_permutes_labels(order, start):
     points = np.random.default_rng(0).random((60, 3))
     order = np.array(order)
