@@ -115,6 +115,11 @@ def test_a_partial_copy_is_an_error_unless_asked_for(gt):
         assert names(bunch, relevance.junk) == set(entry["junk"])
 
 
+def test_a_query_without_a_scale_is_named(gt):
+    with pytest.raises(PhotoError, match=r"^paris_\w+: its query needs a scale"):
+        load_paris6k(gt / "paris279/jpg", gt / "paris_gt", missing="restrict", photo_scale={})
+
+
 def test_the_folder_of_another_benchmark_is_noticed(gt, photos):
     for missing in ("error", "restrict"):
         with pytest.raises(PhotoError, match=r"none of the \d+ annotated photos .*another bench"):

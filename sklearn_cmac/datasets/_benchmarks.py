@@ -315,9 +315,7 @@ def _assemble(
         positives = _indices(request.positives, index)
         if request.photo in paths and len(positives):
             photo = Photo(paths[request.photo], name=request.photo)
-            scale = photo_scale if isinstance(photo_scale, (int, float)) else None
-            scale = photo_scale[request.photo] if scale is None else scale  # type: ignore[index]
-            x0, y0, x1, y1 = (corner * scale for corner in request.box)
+            x0, y0, x1, y1 = np.multiply(request.box, _scale_of(request.photo, photo_scale))
             queries.append(Query(photo, (x0, y0, x1, y1)))
             relevance.append(Relevance(positives, _indices(request.junk, index)))
     description = (
@@ -334,6 +332,14 @@ def _assemble(
         protocol=protocol,
         DESCR=description + ".",
     )
+
+
+def _scale_of(photo: str, photo_scale: float | Mapping[str, float]) -> float:
+    if not isinstance(photo_scale, Mapping):
+        return photo_scale
+    if photo not in photo_scale:
+        raise PhotoError(f"{photo}: its query needs a scale, and photo_scale has none for it")
+    return photo_scale[photo]
 
 
 def _indices(names: Sequence[str], index: Mapping[str, int]) -> np.ndarray:
