@@ -19,10 +19,10 @@ from sklearn_cmac.regions._spectral import (
     normalized_cut,
 )
 
-# Blocks of 8 vectors in the Krylov space of the batched block Lanczos. Their number is fixed:
+# Blocks of 8 vectors in the Krylov space of the batched block Lanczos. Their number is given:
 # to look whether they are enough would wait for the device.
 _BLOCK = 8
-_N_BLOCKS = 28
+_N_BLOCKS = 36
 
 
 def normalized_cuts(
@@ -107,7 +107,7 @@ def _leading_eigenvectors(
     start = torch.randn(n, _BLOCK, generator=generator).to(similarities.device)
     block = _orthonormal(torch.cat([1 / root, start[:, 1:].expand(len(root), -1, -1)], dim=2))
     basis, overlaps = block, []
-    n_blocks = min(_N_BLOCKS, n // _BLOCK)
+    n_blocks = min(max(_N_BLOCKS, 4 * k // _BLOCK), n // _BLOCK)
     for step in range(n_blocks):
         image = apply(block)
         overlap = basis.mT @ image
