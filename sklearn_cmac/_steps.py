@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
 
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import PhotoError
@@ -102,6 +103,11 @@ class TableOrSequenceStep(TableStep):
     """A step that on a table has output columns, and on a sequence of records has none."""
 
     get_feature_names_out = available_if(_not_fitted_on_records)(TableStep.get_feature_names_out)
+
+
+def show_progress(photos: Iterable[Any], total: int, doing: str, verbose: int) -> Iterable[Any]:
+    """Iterate with a bar if `verbose`, unless it is over within a second."""
+    return tqdm(photos, total=total, desc=doing, disable=not verbose, unit="photo", delay=1)
 
 
 def check_records(X: Any, step: Any, need: str = "") -> Sequence[ActivationMap]:

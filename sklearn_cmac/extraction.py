@@ -14,9 +14,8 @@ import numpy as np
 from PIL import Image
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from tqdm.auto import tqdm
 
-from sklearn_cmac._steps import RecordStep
+from sklearn_cmac._steps import RecordStep, show_progress
 from sklearn_cmac.backbones import Backbone, get_backbone
 from sklearn_cmac.maps import ActivationMap, MapArrays
 from sklearn_cmac.photos import (
@@ -229,14 +228,7 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
             )
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
         records = jobs(joblib.delayed(self._describe_or_error)(item) for item in X)
-        yield from tqdm(
-            records,
-            total=len(X),
-            desc="describing photos",
-            disable=not self.verbose,
-            unit="photo",
-            delay=1,
-        )
+        yield from show_progress(records, len(X), "describing photos", self.verbose)
 
     def _describe_or_error(self, item: Any) -> ActivationMap | PhotoError:
         try:

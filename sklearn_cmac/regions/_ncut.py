@@ -14,9 +14,8 @@ from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm.auto import tqdm
 
-from sklearn_cmac._steps import SequenceStep, check_records, is_table
+from sklearn_cmac._steps import SequenceStep, check_records, is_table, show_progress
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
@@ -190,15 +189,8 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             for _ in records
         ]
         propose = self._propose_each if self.device is None else self._propose_batches
-        bar = tqdm(
-            propose(records, seeds),
-            total=len(records),
-            desc="cutting maps",
-            disable=not self.verbose,
-            unit="photo",
-            delay=1,
-        )
-        proposed = dict(bar)
+        found = propose(records, seeds)
+        proposed = dict(show_progress(found, len(records), "cutting maps", self.verbose))
         return [replace(record, regions=proposed[i]) for i, record in enumerate(records)]
 
     def _propose_each(
