@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import csv
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import joblib
 from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
 
 from sklearn_cmac import (
     ConvFeatureExtractor,
@@ -24,14 +28,57 @@ from sklearn_cmac import (
     make_mac_pipeline,
     make_rmac_pipeline,
 )
-from sklearn_cmac.datasets import find_photos, make_object_scenes
+from sklearn_cmac.datasets import (
+    add_distractors,
+    as_benchmark,
+    find_photos,
+    load_oxford5k,
+    load_paris6k,
+    load_photo_folder,
+    load_roxford5k,
+    load_rparis6k,
+    make_object_scenes,
+)
+from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
-from sklearn_cmac.search import RetrievalIndex, SearchResult
+from sklearn_cmac.search import (
+    DatabaseAugmentation,
+    Diffusion,
+    Localization,
+    QueryExpansion,
+    ReciprocalNeighbors,
+    RegionMatching,
+    RetrievalIndex,
+    Retriever,
+    SearchResult,
+)
+from sklearn_cmac.tuning import tune, tuning_rows, write_tuning
 
 _SYSTEMS: dict[str, tuple[str, Callable[..., Any]]] = {
     "mac": ("MAC", make_mac_pipeline),
     "rmac": ("R-MAC", make_rmac_pipeline),
     "cmac": ("clusters", make_cmac_pipeline),
+}
+
+
+_LOADERS: dict[str, Callable[..., Bunch]] = {
+    "oxford5k": load_oxford5k,
+    "paris6k": load_paris6k,
+    "roxford5k": load_roxford5k,
+    "rparis6k": load_rparis6k,
+}
+_RERANKING: dict[str, Callable[..., Any]] = {
+    "none": lambda: None,
+    "localization": lambda: Localization(verbose=True),
+    "matching": RegionMatching,
+    "reciprocal": ReciprocalNeighbors,
+    "diffusion": Diffusion,
+}
+_EXPANSION: dict[str, Callable[..., Any]] = {
+    "none": lambda: None,
+    "qe": QueryExpansion,
+    "aqe": lambda: QueryExpansion(alpha=3.0),
+    "dba": DatabaseAugmentation,
 }
 
 
@@ -84,7 +131,169 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.add_argument("--store", type=Path, help="keep activation maps here for the next time")
     search.set_defaults(run=_search)
+    _add_evaluate(commands)
+    _add_tune(commands)
     return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure systems on a benchmark",
+        description="Table of mAP with 95% intervals. Started again, it goes on where it stopped.",
+    )
+    evaluate.add_argument(
+        "benchmark",
+        choices=[*_LOADERS, "folder"],
+        metavar="BENCHMARK",
+        help=f"{', '.join(_LOADERS)}, or folder (labelled)",
+    )
+    evaluate.add_argument("--photos", type=Path, required=True, help="the photos to rank")
+    evaluate.add_argument(
+        "--annotations",
+        type=Path,
+        help="the benchmark's ground truth; default: in the folder of the photos",
+    )
+    evaluate.add_argument(
+        "--protocol",
+        default="medium",
+        choices=("easy", "medium", "hard"),
+        help="of the revisited benchmarks (medium)",
+    )
+    evaluate.add_argument("--labels", type=Path, help="folder: table with filename and instance")
+    evaluate.add_argument("--boxes", type=Path, help="folder: table with filename, x0, y0, x1, y1")
+    evaluate.add_argument(
+        "--queries",
+        choices=("boxed", "all"),
+        default="boxed",
+        help="folder: photos with a box, cropped, or all labelled ones, whole",
+    )
+    evaluate.add_argument("--distractors", type=Path, help="a folder of further photos to rank")
+    evaluate.add_argument(
+        "--missing",
+        choices=("error", "restrict"),
+        default="error",
+        help="restrict: use the part of the benchmark that is there",
+    )
+    evaluate.add_argument(
+        "--photo-scale",
+        type=_photo_scale,
+        default=1.0,
+        metavar="SCALE",
+        help="size of resized copies: a number, or FILE.csv:NAME:SCALE (columns)",
+    )
+    evaluate.add_argument(
+        "--system",
+        type=_list_of(_SYSTEMS),
+        default=["rmac", "cmac"],
+        help=f"of {','.join(_SYSTEMS)} (rmac,cmac)",
+    )
+    evaluate.add_argument(
+        "--query-crop",
+        type=_list_of(("activations", "image")),
+        default=["activations"],
+        help="of activations,image (activations)",
+    )
+    evaluate.add_argument(
+        "--rerank",
+        type=_list_of(_RERANKING),
+        default=["none"],
+        help=f"of {','.join(_RERANKING)} (none)",
+    )
+    evaluate.add_argument(
+        "--expand",
+        type=_list_of(_EXPANSION),
+        default=["none"],
+        help=f"of {','.join(_EXPANSION)} (none); after reranking",
+    )
+    evaluate.add_argument("--fit-on", type=Path, help="a folder of other photos to fit systems on")
+    evaluate.add_argument("--store", type=Path, help="keep activation maps here")
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        default=Path("cmac-evaluation"),
+        help="folder of the results and of what a stopped run has done",
+    )
+    _add_system_options(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_system_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--backbone", default="efficientnet_lite0", help="the network")
+    command.add_argument("--weights", default="default", help="a file of the network's weights")
+    command.add_argument("--layer", default="default", help="where the network is cut")
+    command.add_argument("--max-size", type=int, default=1024, help="longest side in pixels (1024)")
+    command.add_argument("--shrinkage", type=float, default=1.0, help="of the whitening (1)")
+    command.add_argument("--n-jobs", type=int, help="photos described at once")
+
+
+def _add_tune(commands: Any) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="grid search on a labelled folder",
+        description="Scores each setting by mAP, the photos of an object together in one fold, and "
+        "writes the best pipeline, fitted on all photos, the table and a picture of the scores.",
+    )
+    tune.add_argument("photos", type=Path, help="labelled photos: a sub-folder for each object")
+    tune.add_argument("--labels", type=Path, help="table with filename and instance")
+    tune.add_argument("--boxes", type=Path, help="table with filename, x0, y0, x1, y1")
+    tune.add_argument("--queries", choices=("boxed", "all"), default="all", help="default: all")
+    tune.add_argument("--system", choices=_SYSTEMS, default="cmac", help="default: cmac")
+    tune.add_argument("--rerank", choices=_RERANKING, default="none", help="default: none")
+    tune.add_argument("--expand", choices=_EXPANSION, default="none", help="default: none")
+    tune.add_argument(
+        "--set",
+        type=_grid_axis,
+        action="append",
+        required=True,
+        dest="grid",
+        metavar="PATH=VALUES",
+        help="a parameter and its values, as a Python list: "
+        "pca__n_components=[4,8]; once for each parameter",
+    )
+    tune.add_argument("--folds", type=int, default=3, help="default: 3")
+    tune.add_argument("--store", type=Path, help="keep activation maps here")
+    tune.add_argument("--out", type=Path, default=Path("cmac-tuning"), help="folder of the results")
+    _add_system_options(tune)
+    tune.set_defaults(run=_tune)
+
+
+def _list_of(names: Iterable[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(names)}")
+        return chosen
+
+    return parse
+
+
+def _photo_scale(text: str) -> float | dict[str, float]:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        file, name, scale = text.rsplit(":", 2)
+        with open(file, newline="", encoding="utf-8-sig") as table:
+            return {row[name]: float(row[scale]) for row in csv.DictReader(table)}
+    except (OSError, KeyError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            f"a scale is a number or FILE.csv:NAME:SCALE with two of its columns, got {text!r} "
+            f"({error})"
+        ) from None
+
+
+def _grid_axis(text: str) -> tuple[str, list[Any]]:
+    path, _, values = text.partition("=")
+    try:
+        found = ast.literal_eval(values)
+        return path, list(found) if isinstance(found, (list, tuple)) else [found]
+    except (ValueError, SyntaxError):
+        raise argparse.ArgumentTypeError(
+            f"an axis is PATH=[VALUE, …] with Python literals, got {text!r}"
+        ) from None
 
 
 def _box(text: str) -> tuple[float, ...]:
@@ -95,6 +304,96 @@ def _box(text: str) -> tuple[float, ...]:
     if len(corners) != 4:
         raise argparse.ArgumentTypeError(f"a box is X0,Y0,X1,Y1 in pixels, got {text!r}")
     return corners
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    warnings.filterwarnings("ignore", "whitening .* dimensions")
+    benchmark = _load_benchmark(args)
+    boxed = args.benchmark != "folder" or args.queries == "boxed"
+    # Localisation looks at maps again.
+    store = args.store or (args.out / "maps" if "localization" in args.rerank else None)
+    evaluation = evaluate(
+        benchmark,
+        {_SYSTEMS[system][0]: _make_as_told(system, args, store) for system in args.system},
+        find_photos(args.fit_on or args.photos),
+        query_crops=args.query_crop if boxed else args.query_crop[:1],
+        steps={
+            _chain_name(rerank, expand): _chain(rerank, expand)
+            for rerank, expand in product(args.rerank, args.expand)
+        },
+        folder=args.out / "work",
+        verbose=True,
+    )
+    evaluation.write(args.out)
+    print(f"\n{evaluation}\n\nresults: {args.out.resolve()}")
+
+
+def _load_benchmark(args: argparse.Namespace) -> Bunch:
+    if args.benchmark == "folder":
+        folder = load_photo_folder(args.photos, labels=args.labels, boxes=args.boxes)
+        benchmark = as_benchmark(folder, queries=args.queries)
+    else:
+        revisited = {"protocol": args.protocol} if args.benchmark.startswith("r") else {}
+        benchmark = _LOADERS[args.benchmark](
+            args.photos, args.annotations, args.missing, args.photo_scale, **revisited
+        )
+    return add_distractors(benchmark, args.distractors) if args.distractors else benchmark
+
+
+def _chain_name(rerank: str, expand: str) -> str:
+    names = [name for name in (rerank, expand) if name != "none"]
+    return " + ".join(names) or "plain"
+
+
+def _chain(rerank: str, expand: str) -> list[tuple[str, Any]]:
+    chain = [("rerank", _RERANKING[rerank]()), ("expand", _EXPANSION[expand]())]
+    # R averages the 5 best windows with the query, as published.
+    if rerank == "localization" and expand == "qe":
+        chain[1] = ("expand", QueryExpansion(n_neighbors=5))
+    return [(name, step) for name, step in chain if step is not None]
+
+
+def _make_as_told(system: str, args: argparse.Namespace, store: Any) -> Pipeline:
+    return _SYSTEMS[system][1](
+        features__backbone=args.backbone,
+        features__weights=args.weights,
+        features__layer=args.layer,
+        features__max_size=args.max_size,
+        features__store=store,
+        features__n_jobs=args.n_jobs,
+        whiten__shrinkage=args.shrinkage,
+    )
+
+
+def _tune(args: argparse.Namespace) -> None:
+    warnings.filterwarnings("ignore", "whitening .* dimensions")
+    folder = load_photo_folder(args.photos, labels=args.labels, boxes=args.boxes)
+    grid = dict(args.grid)
+    with tempfile.TemporaryDirectory() as scratch:
+        pipeline = _make_as_told(args.system, args, args.store or scratch)
+        # Described once, with progress; the search then reads the maps.
+        pipeline["features"].set_params(verbose=1).fit([]).transform(folder.photos)
+        pipeline["features"].set_params(verbose=0)
+        tuning = tune(
+            Retriever(pipeline, _chain(args.rerank, args.expand)),
+            {_in_retriever(path): values for path, values in grid.items()},
+            folder,
+            queries=args.queries,
+            n_folds=args.folds,
+            verbose=True,
+        )
+    tuning.best_estimator_.pipeline_["features"].set_params(store=args.store)
+    write_tuning(tuning, args.out)
+    for row in tuning_rows(tuning):
+        settings = ", ".join(
+            f"{path.removeprefix('pipeline__')}={row[_in_retriever(path)]}" for path in grid
+        )
+        print(f"{100 * row['mAP']:6.1f}  {settings}")
+    print(f"best pipeline, table and picture: {args.out.resolve()}")
+
+
+def _in_retriever(path: str) -> str:
+    return path if path.split("__")[0] in ("rerank", "expand") else f"pipeline__{path}"
 
 
 def _search(args: argparse.Namespace) -> None:

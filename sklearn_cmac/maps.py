@@ -308,6 +308,12 @@ class ActivationMap:
             regions=None,
         )
 
+    def box_of(self, top: int, left: int, bottom: int, right: int) -> Box:
+        """The pixels (x0, y0, x1, y1) of a window of cells, its ends excluded."""
+        x0, y0, x1, y1 = self.window
+        across, down = (x1 - x0) / self.shape[1], (y1 - y0) / self.shape[0]
+        return x0 + left * across, y0 + top * down, x0 + right * across, y0 + bottom * down
+
     def as_query(self) -> ActivationMap:
         """The part inside the annotated box, as a query cropped in activation space."""
         if self.box is None:

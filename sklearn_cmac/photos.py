@@ -208,6 +208,12 @@ def read_source(photo: Photo) -> bytes | Image.Image | np.ndarray:
     return source
 
 
+def photo_size(source: Any) -> tuple[int, int]:
+    """Width and height of an upright photo, from the head of its file where it is one."""
+    photo = source if isinstance(source, Photo) else Photo(source)
+    return _upright_size(_open(read_source(photo), photo.name))
+
+
 def digest_source(source: bytes | Image.Image | np.ndarray) -> str:
     """SHA-256 of a photo's content, as hexadecimal digits."""
     if isinstance(source, bytes):
@@ -267,9 +273,7 @@ def decode(
     """
     image = _open(source, name)
     _check_pixels(image, name)
-    # Orientations 5 to 8 lay the photo on its side: upright, width and height change places.
-    on_its_side = image.getexif().get(0x0112, 1) >= 5
-    photo_size = image.size[::-1] if on_its_side else image.size
+    photo_size = _upright_size(image)
     scale = 1.0
     if max_size is not None and (enlarge or max_size < max(photo_size)):
         scale = max_size / max(photo_size)
@@ -298,6 +302,12 @@ def decode(
     if target != image.size or area != (0, 0, *image.size):
         image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
     return np.asarray(image), photo_size
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    # Orientations 5 to 8 lay the photo on its side: upright, width and height change places.
+    on_its_side = image.getexif().get(0x0112, 1) >= 5
+    return image.size[::-1] if on_its_side else image.size
 
 
 def _scaled(length: float, scale: float, multiple: int) -> int:

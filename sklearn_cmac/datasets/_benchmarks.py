@@ -85,9 +85,9 @@ def load_oxford5k(
     Returns
     -------
     Bunch
-        With `photos` (list of `Photo`), `queries` (list of `Query`), `relevance` (a list with
-        the `positives` and `junk` of each query, as indices into `photos`), `protocol` (str)
-        and `DESCR`.
+        With `name`, `photos` (list of `Photo`), `queries` (list of `Query`), `relevance` (a list
+        with the `positives` and `junk` of each query, as indices into `photos`), `protocol`
+        (str) and `DESCR`.
 
     Raises
     ------
@@ -326,6 +326,7 @@ def _assemble(
         description += f"; {len(absent)} of {len(annotated)} annotated photos are missing"
         warnings.warn(f"{description}. Scores of a part are no benchmark results.", stacklevel=4)
     return Bunch(
+        name=name,
         photos=[Photo(paths[photo], name=photo) for photo in names],
         queries=queries,
         relevance=relevance,

@@ -2,6 +2,13 @@
 
 from sklearn_cmac.metrics._average_precision import average_precision
 from sklearn_cmac.metrics._benchmark import evaluate_rankings, precision_at_k
+from sklearn_cmac.metrics._bootstrap import bootstrap_interval
 from sklearn_cmac.metrics._scorer import RetrievalScorer
 
-__all__ = ["RetrievalScorer", "average_precision", "evaluate_rankings", "precision_at_k"]
+__all__ = [
+    "RetrievalScorer",
+    "average_precision",
+    "bootstrap_interval",
+    "evaluate_rankings",
+    "precision_at_k",
+]

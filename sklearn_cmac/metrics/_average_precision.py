@@ -58,12 +58,17 @@ def average_precision(
         raise ValueError("average precision is not defined without positives")
     if positives & junk:
         raise ValueError(f"photos {sorted(positives & junk)[:5]} are both positive and junk")
-    ranking = np.asarray(list(ranking))
-    if len(np.unique(ranking)) != len(ranking):
+    kept = without(ranking, junk)
+    if len(np.unique(kept)) != len(kept):
         raise ValueError("the ranking names a photo twice")
-    kept = ranking[~np.isin(ranking, list(junk))] if junk else ranking
     ranks = np.flatnonzero(np.isin(kept, list(positives)))
     found = np.arange(len(ranks))
     before = np.divide(found, ranks, out=np.ones(len(ranks)), where=ranks > 0)
     after = (found + 1) / (ranks + 1)
     return float(np.sum(before + after) / (2 * len(positives)))
+
+
+def without(ranking: Iterable[int], junk: Iterable[int]) -> np.ndarray:
+    """The ranking without junk."""
+    order = ranking if isinstance(ranking, np.ndarray) else np.asarray(list(ranking))
+    return order[~np.isin(order, list(junk))]

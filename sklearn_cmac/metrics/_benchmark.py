@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_cmac.metrics._average_precision import average_precision
+from sklearn_cmac.metrics._average_precision import average_precision, without
 
 
 def precision_at_k(
@@ -46,8 +46,8 @@ def precision_at_k(
     >>> precision_at_k([7, 5, 1, 2], positives=[7, 5], k=10)
     1.0
     """
-    junk, positives = set(junk), set(positives)
-    hits = np.array([photo in positives for photo in ranking if photo not in junk], dtype=bool)
+    kept = without(ranking, junk)
+    hits = np.isin(kept, list(positives))
     if not hits.any():
         return 0.0
     depth = min(int(np.flatnonzero(hits)[-1]) + 1, k)
@@ -55,7 +55,7 @@ def precision_at_k(
 
 
 def evaluate_rankings(
-    rankings: Iterable[Sequence[int]], relevance: Sequence[Any], ks: Sequence[int] = (1, 5, 10)
+    rankings: Iterable[Any], relevance: Sequence[Any], ks: Sequence[int] = (1, 5, 10)
 ) -> Bunch:
     """Score the rankings of a benchmark's queries.
 
@@ -87,17 +87,16 @@ def evaluate_rankings(
     >>> scores.mean_average_precision, scores.mean_precision[1]
     (1.0, 1.0)
     """
-    rankings = list(rankings)
-    if len(rankings) != len(relevance):
-        raise ValueError(f"there are {len(rankings)} rankings for {len(relevance)} queries")
-    pairs = list(zip(rankings, relevance))
-    scores = np.array([average_precision(r, to.positives, to.junk) for r, to in pairs])
-    precision = {
-        k: float(np.mean([precision_at_k(r, to.positives, k, to.junk) for r, to in pairs]))
-        for k in ks
-    }
+    scores, precisions, n = [], [], 0
+    for n, ranking in enumerate(rankings, 1):
+        if n <= len(relevance):
+            positives, junk = relevance[n - 1].positives, relevance[n - 1].junk
+            scores.append(average_precision(ranking, positives, junk))
+            precisions.append([precision_at_k(ranking, positives, k, junk) for k in ks])
+    if n != len(relevance):
+        raise ValueError(f"there are {n} rankings for {len(relevance)} queries")
     return Bunch(
-        mean_average_precision=float(scores.mean()),
-        average_precision=scores,
-        mean_precision=precision,
+        mean_average_precision=float(np.mean(scores)),
+        average_precision=np.array(scores),
+        mean_precision=dict(zip(ks, np.mean(precisions, axis=0).tolist())),
     )

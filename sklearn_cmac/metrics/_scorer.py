@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,10 @@ class RetrievalScorer:
 
         Parameters
         ----------
-        estimator : transformer
-            Its `transform` gives one descriptor of unit length per photo.
+        estimator : transformer, or Retriever
+            Its `transform` gives one descriptor of unit length per photo. Of a `Retriever` the
+            final rankings are scored, in which no step has seen the query's own photo as
+            something to find.
         X : sequence of photos
         y : sequence of labels, one per photo
 
@@ -94,18 +97,26 @@ class RetrievalScorer:
                 "nothing can be scored; in a cross-validation, keep the photos of an object "
                 "together (GroupKFold with groups=y)"
             )
+        rank = self._rank_by_steps if hasattr(estimator, "iter_rank") else self._rank
+        scores = {}
+        for i, ranking in zip(asking, rank(estimator, X, asking)):
+            positives = np.flatnonzero(labels == labels[i])
+            scores[i] = average_precision(ranking, positives[positives != i], junk=[i])
+        return scores
+
+    def _rank(self, estimator: Any, X: Any, asking: list[int]) -> Iterator[np.ndarray]:
         descriptors = np.asarray(estimator.transform(X))
         if self.queries == "boxed":
             queries = np.asarray(estimator.transform([X[i].as_query() for i in asking]))
         else:
             queries = descriptors[asking]
-        scores = {}
-        for i, similarities in zip(asking, queries @ descriptors.T):
+        for query in queries:
             # A stable sort: equal similarities keep the order of X, whoever asks.
-            ranking = np.argsort(-similarities, kind="stable")
-            positives = np.flatnonzero(labels == labels[i])
-            scores[i] = average_precision(ranking, positives[positives != i], junk=[i])
-        return scores
+            yield np.argsort(-(descriptors @ query), kind="stable")
+
+    def _rank_by_steps(self, retriever: Any, X: Any, asking: list[int]) -> Iterator[np.ndarray]:
+        queries = [X[i].as_query() if self.queries == "boxed" else X[i] for i in asking]
+        return (ranked.order for ranked in retriever.iter_rank(queries, X, exclude=asking))
 
     def _asks(self, photo: Any, labels: np.ndarray, i: int) -> bool:
         if labels[i] == self.distractor or np.sum(labels == labels[i]) < 2:

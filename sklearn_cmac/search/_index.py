@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
-from sklearn_cmac.extraction import photo_names
-from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.search._collection import Collection, describe_collection
+from sklearn_cmac.search._matching import RegionMatch, match_regions
+from sklearn_cmac.search._retriever import Retriever
 
 
 class SearchResult(NamedTuple):
-    """A photo of the collection, and its similarity to the query (1 is the same)."""
+    """A photo of the collection, and its score.
+
+    Without further steps, that is the dot product of descriptors, 1 for the query itself.
+    """
 
     name: str
     score: float
@@ -48,8 +53,9 @@ class RetrievalIndex:
 
     Parameters
     ----------
-    pipeline : fitted Pipeline
-        Photos in, one descriptor of unit length each out.
+    pipeline : fitted Pipeline or Retriever
+        Photos in, one descriptor of unit length each out. The steps of a `Retriever` improve
+        each search.
     batch_size : int, default=32
         Photos described at a time; this many activation maps are held in memory.
 
@@ -78,8 +84,22 @@ class RetrievalIndex:
         check_is_fitted(pipeline)
         self.pipeline = pipeline
         self.batch_size = batch_size
-        self.names: list[str] = []
-        self.descriptors = np.empty((0, 0), np.float32)
+        self._collection = Collection([], [], np.empty((0, 0), np.float32))
+        self._prepared: Collection | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return self._collection.names
+
+    @property
+    def descriptors(self) -> np.ndarray:
+        return self._collection.descriptors
+
+    @property
+    def _retriever(self) -> Retriever:
+        if isinstance(self.pipeline, Retriever):
+            return self.pipeline
+        return Retriever(FrozenEstimator(self.pipeline)).fit([])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -102,43 +122,26 @@ class RetrievalIndex:
         IndexReport
             Which were added, and why others were not.
         """
-        report = IndexReport()
-        descriptors: list[np.ndarray] = []
-        starts = range(0, len(photos), self.batch_size)
-        with tqdm(total=len(photos), desc="indexing", unit="photo", disable=not verbose) as bar:
-            for start in starts:
-                batch = list(photos[start : start + self.batch_size])
-                self._describe_batch(batch, report, descriptors)
-                bar.update(len(batch))
+        retriever = self._retriever
+        needs = retriever.needs
+        described = describe_collection(
+            retriever.pipeline_,
+            photos,
+            regions="regions" in needs,
+            batch_size=self.batch_size,
+            verbose=verbose,
+        )
+        failed = [(described.names[i], reason) for i, reason in sorted(described.failed.items())]
         # Of photos with one name, the last counts.
-        rows = dict(zip(report.added, (row for batch in descriptors for row in batch)))
+        rows = {described.names[i]: i for i in described.usable.tolist()}
         if rows:
+            if "maps" not in needs:
+                described = replace(described, photos=described.names)
+            added = described.take(list(rows.values()))
             self.remove(set(rows) & set(self.names))
-            added = np.stack(list(rows.values()))
-            kept = self.descriptors if len(self) else added[:0]
-            self.names += list(rows)
-            self.descriptors = np.concatenate([kept, added])
-        report.added = list(rows)
-        return report
-
-    def _describe_batch(
-        self, batch: list[Any], report: IndexReport, descriptors: list[np.ndarray]
-    ) -> None:
-        try:
-            descriptors.append(self.pipeline.transform(batch))
-        except PhotoError as error:
-            # The extractor names all that fail; an error of a later step may be any photo's.
-            bad = {i for i, _, _ in error.failures}
-            if not bad and len(batch) == 1:
-                report.failed.append((photo_names(batch)[0], str(error)))
-                return
-            report.failed += [(name, reason) for _, name, reason in error.failures]
-            good = [photo for i, photo in enumerate(batch) if i not in bad]
-            for part in [good] if bad else [[photo] for photo in good]:
-                if part:
-                    self._describe_batch(part, report, descriptors)
-        else:
-            report.added += photo_names(batch)
+            self._collection = self._collection.followed_by(added) if len(self) else added
+            self._prepared = None
+        return IndexReport(list(rows), failed)
 
     def remove(self, names: Iterable[str]) -> None:
         """Take photos out.
@@ -156,9 +159,10 @@ class RetrievalIndex:
         absent = names - set(self.names)
         if absent:
             raise KeyError(f"{len(absent)} photos are not in the index, such as {min(absent)!r}")
-        keep = [i for i, name in enumerate(self.names) if name not in names]
-        self.names = [self.names[i] for i in keep]
-        self.descriptors = self.descriptors[keep]
+        if names:
+            keep = [i for i, name in enumerate(self.names) if name not in names]
+            self._collection = self._collection.take(keep)
+            self._prepared = None
 
     def search(self, query: Any, n_results: int = 10) -> list[SearchResult]:
         """The photos most like the query, best first.
@@ -175,32 +179,73 @@ class RetrievalIndex:
         """
         if not len(self):
             raise ValueError("the index holds no photos; add some first")
-        scores = self.descriptors @ np.asarray(self.pipeline.transform([query]))[0]
-        best = np.argsort(-scores, kind="stable")[:n_results]
-        return [SearchResult(self.names[i], float(scores[i])) for i in best]
+        retriever = self._retriever
+        if self._prepared is None:
+            self._prepared = retriever.prepare(self._collection)
+        (ranked,) = retriever.rank_prepared([query], self._prepared)
+        best = zip(ranked.order[:n_results].tolist(), ranked.scores[:n_results].tolist())
+        return [SearchResult(self.names[i], score) for i, score in best]
+
+    def match(self, query: Any, name: str) -> RegionMatch:
+        """Which regions of a photo of the index answer those of a query.
+
+        Parameters
+        ----------
+        query : Query, Photo, or anything that `Photo` takes
+        name : str
+            A photo of the index.
+
+        Returns
+        -------
+        RegionMatch
+
+        Raises
+        ------
+        ValueError
+            If the index was not made for region matching.
+        """
+        if self._collection.regions is None:
+            raise ValueError(
+                "the index keeps no region vectors; build it with a Retriever that has a "
+                "RegionMatching step"
+            )
+        (described,) = self._retriever.describe_queries([query])
+        assert described.regions is not None
+        return match_regions(described.regions, self._collection.regions[self.names.index(name)])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write index and pipeline to a file.
+        """Write index and pipeline to a file, whole or not at all.
 
         Parameters
         ----------
         path : path
         """
-        joblib.dump(self, path)
+        path = Path(path)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            joblib.dump(self, part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> RetrievalIndex:
+    def load(path: str | os.PathLike[str], memory_map: bool = False) -> RetrievalIndex:
         """Read an index that `save` wrote. Like every pickle, only one that you trust.
 
         Parameters
         ----------
         path : path
+        memory_map : bool, default=False
+            Whether descriptors and region vectors stay in the file until they are looked at.
 
         Returns
         -------
         RetrievalIndex
         """
-        index = joblib.load(path)
+        index = joblib.load(path, mmap_mode="r" if memory_map else None)
         if not isinstance(index, RetrievalIndex):
             raise ValueError(f"{path}: holds a {type(index).__name__}, not a RetrievalIndex")
         return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": None}

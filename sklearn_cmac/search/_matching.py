@@ -1,0 +1,178 @@
+"""Photos compared region by region: late interaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+
+from sklearn_cmac.maps import RegionVectors
+from sklearn_cmac.search._collection import Collection, RegionTable
+from sklearn_cmac.search._neighbors import row_blocks
+from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+
+_BLOCK = 1024  # photos whose region vectors are in memory in single precision
+
+
+class RegionMatch(NamedTuple):
+    """Which regions of a photo answer those of a query.
+
+    Parameters
+    ----------
+    score : float
+        The sum of ``shares * similarities``.
+    regions : ndarray of int of shape (R,)
+        For each region of the query, the photo's most similar one.
+    similarities : ndarray of shape (R,)
+        Dot products of the two.
+    shares : ndarray of shape (R,)
+        What each region of the query counts for; they sum up to 1.
+    """
+
+    score: float
+    regions: np.ndarray
+    similarities: np.ndarray
+    shares: np.ndarray
+
+
+def match_regions(query: RegionVectors, photo: RegionVectors) -> RegionMatch:
+    """For each region of a query, the most similar one of a photo.
+
+    Parameters
+    ----------
+    query, photo : RegionVectors
+        Vectors of unit length. The query's weights are used.
+
+    Returns
+    -------
+    RegionMatch
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import RegionVectors
+    >>> from sklearn_cmac.search import match_regions
+    >>> match = match_regions(RegionVectors(np.eye(3)[:2]), RegionVectors(np.eye(3)[1:]))
+    >>> match.score, match.similarities
+    (0.5, array([0., 1.]))
+    """
+    found = query.vectors @ photo.vectors.T
+    best = found.argmax(axis=1)
+    similarities = found[np.arange(len(best)), best]
+    shares = _shares(query)
+    return RegionMatch(float(shares @ similarities), best, similarities, shares)
+
+
+def match_scores(
+    queries: Sequence[RegionVectors], table: RegionTable, photos: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Scores of region matching.
+
+    Parameters
+    ----------
+    queries : sequence of RegionVectors
+    table : RegionTable
+        Of all photos, perhaps memory-mapped.
+    photos : sequence of ndarray of int
+        For each query the photos to score.
+
+    Returns
+    -------
+    list of ndarray of float32
+        Aligned with `photos`; nan for photos without regions.
+    """
+    wanted = np.unique(np.concatenate([np.empty(0, int), *photos]))
+    scores = [np.full(len(p), np.nan, np.float32) for p in photos]
+    place = [np.argsort(p, kind="stable") for p in photos]
+    for rows in row_blocks(len(wanted), _BLOCK):
+        block = table.take(wanted[rows])
+        vectors, starts = block.vectors.astype(np.float32), block.indptr
+        for query, asked, order, out in zip(queries, photos, place, scores):
+            low, high = np.searchsorted(asked, wanted[rows][[0, -1]] + [0, 1], sorter=order)
+            mine = order[low:high]
+            if not len(mine):
+                continue
+            here = np.searchsorted(wanted[rows], asked[mine])
+            full = np.diff(starts)[here] > 0
+            mine, here = mine[full], here[full]
+            if len(here) < len(block.indptr) - 1:
+                part = block.take(here)
+                found = query.vectors @ part.vectors.astype(np.float32).T
+                first = part.indptr[:-1]
+            else:
+                found, first = query.vectors @ vectors.T, starts[here]
+            if len(here):
+                out[mine] = _shares(query) @ np.maximum.reduceat(found, first, axis=1)
+    return scores
+
+
+def _shares(query: RegionVectors) -> np.ndarray:
+    if query.weights is None:
+        return np.full(len(query), 1 / len(query))
+    return query.weights / query.weights.sum()
+
+
+class RegionMatching(RerankingStep):
+    """Sort the first photos by their regions instead of by the sum of them.
+
+    A photo's score is the sum over the query's regions, by their weights, of the similarity to
+    the photo's most similar region. Region vectors are kept beside the descriptors in half
+    precision, so a large collection is ranked by descriptors first, and a small one wholly by
+    its regions.
+
+    Parameters
+    ----------
+    n_candidates : int or None, default=1000
+        So many of the photos ranked first are sorted; None is all.
+    global_weight : float, default=0
+        How much of the descriptors' similarity is added to the score.
+
+    References
+    ----------
+    The sum of best similarities is that of O. Khattab, M. Zaharia, "ColBERT: Efficient and
+    Effective Passage Search via Contextualized Late Interaction over BERT", SIGIR 2020.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.search import RegionMatching
+    >>> RegionMatching(n_candidates=None)
+    RegionMatching(n_candidates=None)
+    """
+
+    needs = frozenset({"regions"})
+    _parameter_constraints: dict = {
+        "n_candidates": [Interval(Integral, 1, None, closed="left"), None],
+        "global_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, n_candidates: int | None = 1000, global_weight: float = 0.0):
+        self.n_candidates = n_candidates
+        self.global_weight = global_weight
+
+    def rerank(
+        self,
+        queries: Sequence[DescribedQuery],
+        rankings: Sequence[RankedList],
+        collection: Collection,
+        pipeline: Any,
+    ) -> list[RankedList]:
+        """As for every step."""
+        if collection.regions is None:
+            raise ValueError(
+                "RegionMatching needs the photos' region vectors; describe them with a Retriever "
+                "that has this step"
+            )
+        photos = [ranked.order[: self.n_candidates] for ranked in rankings]
+        regions = [query.regions for query in queries if query.regions is not None]
+        results = []
+        for ranked, candidates, scores in zip(
+            rankings, photos, match_scores(regions, collection.regions, photos)
+        ):
+            if self.global_weight:
+                whole = collection.descriptors[candidates] @ ranked.query
+                scores = scores + self.global_weight * whole
+            results.append(ranked.resorted(scores))
+        return results

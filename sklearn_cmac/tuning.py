@@ -1,0 +1,188 @@
+"""The grid search over the whole retrieval chain, and what it found, on paper."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from sklearn_cmac.metrics import RetrievalScorer
+
+
+def tune(
+    estimator: Any,
+    grid: Mapping[str, Sequence[Any]],
+    folder: Any,
+    *,
+    queries: str = "all",
+    distractor: Any = "",
+    n_folds: int = 3,
+    n_jobs: int | None = None,
+    verbose: bool | int = False,
+) -> GridSearchCV:
+    """Find the settings with the highest mAP on labelled photos.
+
+    Photos of one object stay in one fold; those of none are spread evenly.
+
+    Parameters
+    ----------
+    estimator : Pipeline or Retriever
+    grid : dict from str to sequence
+        Values of parameters, by their paths.
+    folder : Bunch
+        With `photos` and `target`, as `load_photo_folder` returns it.
+    queries : {"all", "boxed"}, default="all"
+        As for `RetrievalScorer`.
+    distractor : object, default=""
+        The label of photos that show none of the objects.
+    n_folds : int, default=3
+    n_jobs : int, optional
+        Settings tried at once.
+    verbose : bool or int, default=False
+
+    Returns
+    -------
+    GridSearchCV
+        Fitted, its best estimator on all photos.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer objects than folds.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> from sklearn_cmac.datasets import make_object_scenes
+    >>> from sklearn_cmac.tuning import tune
+    >>> scenes = make_object_scenes(n_objects=4, n_scenes=2, n_distractors=2, size=(320, 240))
+    >>> rmac = make_rmac_pipeline(whiten__shrinkage=1)
+    >>> search = tune(rmac, {"regions__n_levels": [1, 2]}, scenes, n_folds=2)
+    >>> len(search.cv_results_["mean_test_score"])
+    2
+    """
+    groups = [
+        f"object {label}" if label != distractor else f"distractor {i}"
+        for i, label in enumerate(folder.target)
+    ]
+    n_objects = len(set(folder.target) - {distractor})
+    if n_objects < n_folds:
+        raise ValueError(
+            f"{n_objects} labelled objects cannot be spread over {n_folds} folds; label more, or "
+            "take fewer folds"
+        )
+    search = GridSearchCV(
+        estimator,
+        dict(grid),
+        scoring=RetrievalScorer(queries=queries, distractor=distractor),
+        cv=GroupKFold(n_folds),
+        n_jobs=n_jobs,
+        error_score="raise",
+        verbose=3 if verbose else 0,
+    )
+    return search.fit(folder.photos, folder.target, groups=groups)
+
+
+def tuning_rows(search: GridSearchCV) -> list[dict[str, Any]]:
+    """Settings and scores of a search, best first.
+
+    Parameters
+    ----------
+    search : GridSearchCV
+        Fitted.
+
+    Returns
+    -------
+    list of dict
+        Each with the parameters by their paths, the mean score, its standard deviation over
+        folds, and the seconds that fitting and scoring took.
+    """
+    found = search.cv_results_
+    order = np.argsort(-found["mean_test_score"], kind="stable")
+    return [
+        {
+            **found["params"][i],
+            "mAP": float(found["mean_test_score"][i]),
+            "std": float(found["std_test_score"][i]),
+            "seconds": float(found["mean_fit_time"][i] + found["mean_score_time"][i]),
+        }
+        for i in order
+    ]
+
+
+def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
+    """Write the best estimator, the table of settings and a picture of the scores.
+
+    Parameters
+    ----------
+    search : GridSearchCV
+        Fitted.
+    folder : path
+
+    Returns
+    -------
+    list of Path
+        ``best.joblib``, ``settings.csv`` and ``scores.png``.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in ("best.joblib", "settings.csv", "scores.png")]
+    joblib.dump(search.best_estimator_, files[0])
+    rows = tuning_rows(search)
+    with open(files[1], "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    plot_tuning(search).savefig(files[2], bbox_inches="tight", dpi=120)
+    return files
+
+
+def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None) -> Any:
+    """mAP over one or two parameters; of all others, the best value counts.
+
+    Parameters
+    ----------
+    search : GridSearchCV
+        Fitted.
+    x, y : str, optional
+        Paths of parameters. Default: those with the most values.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures of scores need: pip install sklearn-cmac[plot]") from error
+    rows = tuning_rows(search)
+    values = {
+        path: list(dict.fromkeys(repr(p[path]) for p in search.cv_results_["params"]))
+        for path in search.cv_results_["params"][0]
+    }
+    axes = sorted(values, key=lambda path: -len(values[path]))
+    x = x or axes[0]
+    y = y or next((path for path in axes if path != x), None)
+    down = values[y] if y else [""]
+    surface = np.full((len(down), len(values[x])), np.nan)
+    for row in rows:
+        cell = down.index(repr(row[y])) if y else 0, values[x].index(repr(row[x]))
+        surface[cell] = np.nanmax([surface[cell], 100 * row["mAP"]])
+    figure = Figure(figsize=(2 + 1.1 * len(values[x]), 1.6 + 0.6 * len(down)))
+    plot = figure.subplots()
+    picture = plot.imshow(surface, aspect="auto", cmap="viridis")
+    middle = (np.nanmin(surface) + np.nanmax(surface)) / 2
+    for (row_index, column), score in np.ndenumerate(surface):
+        color = "black" if score > middle else "white"
+        plot.text(column, row_index, f"{score:.1f}", ha="center", va="center", color=color)
+    plot.set_xticks(range(len(values[x])), values[x])
+    plot.set_yticks(range(len(down)), down)
+    plot.set_xlabel(x)
+    plot.set_ylabel(y or "")
+    figure.colorbar(picture, label="mAP in %")
+    return figure
