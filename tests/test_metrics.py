@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from sklearn_cmac import L2Aggregator, Photo, RetrievalScorer
 from sklearn_cmac.datasets import Relevance
-from sklearn_cmac.metrics import average_precision, evaluate_rankings, precision_at_k
+from sklearn_cmac.metrics import (
+    average_precision,
+    bootstrap_interval,
+    evaluate_rankings,
+    precision_at_k,
+)
 
 
 def walk_down_the_list(ranking, positives, junk):
@@ -31,6 +37,7 @@ def test_golden_value():
     assert average_precision(ranking, positives) == pytest.approx(0.508333, abs=5e-7)
 
 
+@settings(max_examples=3000)
 @given(st.data())
 def test_equals_the_published_procedure(data):
     n = data.draw(st.integers(1, 30))
@@ -132,3 +139,28 @@ def test_evaluation_is_the_mean_over_queries():
     assert scores.mean_precision == {1: 0.5, 2: 0.75}
     with pytest.raises(ValueError, match="1 rankings for 2 queries"):
         evaluate_rankings([[0]], relevance)
+
+
+# -- intervals --------------------------------------------------------------------------------
+
+
+def test_intervals_are_those_of_scipy(rng):
+    """scipy draws by another generator: intervals agree to the noise of their ends."""
+    one, other = rng.random(60), rng.random(60)
+    for scores, baseline in ((one, None), (one, other)):
+        values = scores if baseline is None else scores - baseline
+        expected = stats.bootstrap(
+            (values,), np.mean, method="percentile", n_resamples=20_000, rng=rng
+        ).confidence_interval
+        found = bootstrap_interval(scores, baseline, n_resamples=20_000)
+        np.testing.assert_allclose(found, expected, atol=0.004)
+
+
+def test_queries_of_one_object_are_drawn_together():
+    """Ten copies of two observations know no more than the two."""
+    scores = [0.0] * 10 + [1.0] * 10
+    assert bootstrap_interval(scores, groups=[0] * 10 + [1] * 10) == (0.0, 1.0)
+    low, high = bootstrap_interval(scores)
+    assert 0.2 < low < high < 0.8
+    with pytest.raises(ValueError, match="2 scores are paired with 3"):
+        bootstrap_interval([0, 1], [0, 1, 2])

@@ -1,0 +1,324 @@
+"""Evaluation and tuning: what is caught, what is kept, and what is written."""
+
+import csv
+import json
+
+import joblib
+import numpy as np
+import pytest
+from conftest import shared_folder
+from PIL import Image
+from sklearn.base import BaseEstimator
+
+from sklearn_cmac import Photo, PhotoError, Query, RetrievalScorer, make_rmac_pipeline
+from sklearn_cmac.cli import main
+from sklearn_cmac.datasets import (
+    add_distractors,
+    as_benchmark,
+    load_oxford5k,
+    load_photo_folder,
+    make_object_scenes,
+)
+from sklearn_cmac.evaluation import check_benchmark, check_labels, evaluate
+from sklearn_cmac.search import QueryExpansion, RegionMatching
+from sklearn_cmac.tuning import tune
+
+pytestmark = pytest.mark.filterwarnings("ignore:whitening")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return make_object_scenes(n_objects=4, n_scenes=4, n_distractors=4, size=(320, 240))
+
+
+@pytest.fixture(scope="module")
+def others():
+    return make_object_scenes(4, 3, 2, size=(320, 240), random_state=1)
+
+
+@pytest.fixture(scope="module")
+def folder(scenes, tmp_path_factory):
+    """The scenes as files with tables of labels and boxes."""
+    place = tmp_path_factory.mktemp("scenes")
+    with (
+        open(place / "labels.csv", "w", newline="") as labels,
+        open(place / "boxes.csv", "w", newline="") as boxes,
+    ):
+        labels, boxes = csv.writer(labels), csv.writer(boxes)
+        labels.writerow(["filename", "instance", "width", "height"])
+        boxes.writerow(["filename", "x0", "y0", "x1", "y1"])
+        for photo, label in zip(scenes.photos, scenes.target):
+            name = f"photos/{photo.name}.png"
+            (place / "photos").mkdir(exist_ok=True)
+            Image.fromarray(photo.source).save(place / name)
+            labels.writerow([name, label, 320, 240])
+            if photo.box:
+                boxes.writerow([name, *photo.box])
+    return place
+
+
+@pytest.fixture(scope="module")
+def fit_folder(others, tmp_path_factory):
+    place = tmp_path_factory.mktemp("others")
+    for photo in others.photos:
+        Image.fromarray(photo.source).save(place / f"other-{photo.name}.png")
+    return place
+
+
+def rmac(**params):
+    return make_rmac_pipeline(whiten__shrinkage=1.0, whiten__n_components=32, **params)
+
+
+def command(folder, fit_folder, out, *more):
+    return [
+        "evaluate", "folder", "--photos", str(folder), "--labels", str(folder / "labels.csv"),
+        "--boxes", str(folder / "boxes.csv"), "--fit-on", str(fit_folder), "--out", str(out),
+        *more,
+    ]  # fmt: skip
+
+
+# -- planted mistakes -------------------------------------------------------------------------
+
+
+def test_boxes_that_hold_width_and_height_are_caught(scenes):
+    """Somewhere a width is smaller than x0, or a box ends outside its photo."""
+    boxes = [(p, *p.box) for p in scenes.photos if p.box]
+    with pytest.raises(PhotoError, match="holds x, y, width and height, pass"):
+        [Query(p, (x0, y0, x1 - x0, y1 - y0)) for p, x0, y0, x1, y1 in boxes]
+    wide = [Query(photo, (0, 0, 2000, 200)) for photo in scenes.photos[:3]]
+    benchmark = as_benchmark(scenes)
+    benchmark.queries[:3] = wide
+    with pytest.raises(PhotoError, match=r"3 of 16 boxes do not fit their photo. object-00-sce"):
+        check_benchmark(benchmark)
+
+
+def test_the_real_annotation_read_as_width_and_height_is_caught(tmp_path):
+    gt = shared_folder("data/oxford_gt")
+    for file in gt.glob("*_*.txt"):
+        text = file.read_text()
+        if file.name.endswith("_query.txt"):
+            name, *box = text.split()
+            x0, y0, x1, y1 = map(float, box)
+            text = f"{name} {x0} {y0} {x1 - x0} {y1 - y0}"
+            (tmp_path / f"{name.removeprefix('oxc1_')}.jpg").touch()
+        (tmp_path / file.name).write_text(text)
+    with pytest.raises(PhotoError, match="If it holds x, y, width and height"):
+        load_oxford5k(tmp_path, missing="restrict")
+
+
+def test_labels_shifted_against_photos_are_caught(scenes, others):
+    check_labels(rmac().fit(others.photos).transform(scenes.photos), scenes.target)
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((20, 16))
+    labels = [str(k) for k in rng.permutation(np.repeat(np.arange(20), 5))]
+    clear = centres[[int(k) for k in labels]] + 0.1 * rng.standard_normal((100, 16))
+    check_labels(clear, labels)
+    for n in (1, 2, -3):
+        with pytest.raises(PhotoError, match=rf"labels seem to be shifted by {n} against"):
+            check_labels(clear, np.roll(labels, n).tolist())
+
+
+def test_labels_of_real_photos_shifted_by_a_row_are_caught(tmp_path, landmarks):
+    """The table's sizes tell, even before anything is described."""
+    with open(landmarks / "labels.csv", newline="") as table:
+        header, *rows = csv.reader(table)
+    names = [row[0] for row in rows]
+    with open(tmp_path / "labels.csv", "w", newline="") as table:
+        shifted = [[name, *row[1:]] for name, row in zip(names[1:] + names[:1], rows)]
+        csv.writer(table).writerows([header, *shifted])
+    with pytest.raises(PhotoError, match=r"photos are of another size than their row says; \S+ ha"):
+        load_photo_folder(landmarks / "images", labels=tmp_path / "labels.csv")
+
+
+def test_fitting_on_photos_that_are_ranked_is_warned_of(folder, scenes, tmp_path):
+    benchmark = as_benchmark(load_photo_folder(folder, folder / "labels.csv", folder / "boxes.csv"))
+    with pytest.warns(UserWarning, match="3 of the 3 photos that systems are fitted on are in the"):
+        evaluate(benchmark, {"R-MAC": rmac()}, [p.source for p in benchmark.photos[:3]])
+
+
+# -- benchmarks made of labelled photos -------------------------------------------------------
+
+
+@pytest.mark.parametrize("queries", ["all", "boxed"])
+def test_an_evaluation_of_labelled_photos_is_the_scorers(queries, scenes, others):
+    pipeline = rmac().fit(others.photos)
+    evaluation = evaluate(as_benchmark(scenes, queries), {"R-MAC": pipeline})
+    expected = RetrievalScorer(queries, distractor="")(pipeline, scenes.photos, scenes.target)
+    assert evaluation.rows[0].mean_average_precision == pytest.approx(expected, abs=1e-9)
+
+
+def test_distractors_are_ranked_and_answer_nothing(scenes, others, fit_folder, tmp_path):
+    benchmark = add_distractors(as_benchmark(scenes), fit_folder)
+    assert len(benchmark.photos) == len(scenes.photos) + len(others.photos)
+    pipeline = rmac().fit(others.photos)
+    plain = evaluate(as_benchmark(scenes), {"R-MAC": pipeline}).rows[0]
+    more = evaluate(benchmark, {"R-MAC": pipeline}).rows[0]
+    assert all(np.less_equal(more.average_precision, plain.average_precision))
+    (tmp_path / "object-00-scene-1.png").write_bytes(b"")
+    with pytest.raises(PhotoError, match="1 of 1 distractors have the name of a photo"):
+        add_distractors(benchmark, tmp_path)
+
+
+def test_broken_distractors_are_left_out_and_broken_photos_are_an_error(scenes, others, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    benchmark = add_distractors(as_benchmark(scenes), tmp_path)
+    pipeline = rmac().fit(others.photos)
+    with pytest.warns(UserWarning, match="1 of 1 distractors cannot be used"):
+        found = evaluate(benchmark, {"R-MAC": pipeline}).rows[0]
+    assert found.average_precision == evaluate(
+        as_benchmark(scenes), {"R-MAC": pipeline}
+    ).rows[0].average_precision  # fmt: skip
+    benchmark.photos[-2] = Photo(tmp_path / "broken.jpg")
+    with pytest.raises(PhotoError, match=r"1 of 21 photos cannot be used:\n  photo 19: .*broken"):
+        evaluate(benchmark, {"R-MAC": pipeline})
+
+
+# -- what is kept -----------------------------------------------------------------------------
+
+
+def numbers(folder):
+    """The table without its timings."""
+    results = json.loads((folder / "results.json").read_text())
+    for row in results["rows"]:
+        del row["seconds_per_photo"], row["seconds_per_query"]
+    return results
+
+
+@pytest.mark.parametrize("passes", [1, 2, 4])
+def test_a_killed_evaluation_goes_on_and_gives_the_same_table(
+    passes, folder, fit_folder, tmp_path, capsys, monkeypatch
+):
+    more = ["--system", "mac,rmac", "--rerank", "none,matching", "--expand", "none,qe"]
+    assert main(command(folder, fit_folder, tmp_path / "whole", *more)) == 0
+    calls = []
+    from sklearn_cmac.pooling import ClusterMaxPooler
+
+    transform = ClusterMaxPooler.transform
+
+    def dies(self, X):
+        calls.append(len(X))
+        if len(calls) > passes:
+            raise KeyboardInterrupt
+        return transform(self, X)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClusterMaxPooler, "transform", dies)
+        with pytest.raises(KeyboardInterrupt):
+            main(command(folder, fit_folder, tmp_path / "part", *more))
+    assert not (tmp_path / "part/results.json").exists()
+    assert main(command(folder, fit_folder, tmp_path / "part", *more)) == 0
+    assert numbers(tmp_path / "part") == numbers(tmp_path / "whole")
+    # Once more, nothing is described or ranked.
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(ClusterMaxPooler, "transform", dies)
+        assert main(command(folder, fit_folder, tmp_path / "part", *more)) == 0
+    assert calls == []
+
+
+def test_results_hold_the_protocol_in_full(folder, fit_folder, tmp_path, capsys):
+    more = ["--system", "rmac", "--query-crop", "activations,image"]
+    assert main(command(folder, fit_folder, tmp_path, *more)) == 0
+    printed = capsys.readouterr().out
+    assert "boxes that lie in their photo: 16" in printed
+    results = json.loads((tmp_path / "results.json").read_text())
+    protocol = results["protocol"]
+    system = protocol["systems"]["R-MAC"]
+    assert system["network"] == "efficientnet_lite0"
+    assert system["layer"] == "head"
+    assert len(system["weights sha256"]) == 64
+    assert system["longest side in pixels"] == 1024
+    assert protocol["fitted on"]["photos"] == 14
+    assert protocol["query boxes are cropped in"] == ["activations", "image"]
+    assert {"numpy", "torch", "sklearn-cmac", "python"} <= set(protocol["versions"])
+    with open(tmp_path / "per_query.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 16
+    column = [float(row["R-MAC, image, plain"]) for row in table]
+    assert np.mean(column) == pytest.approx(results["rows"][1]["mean_average_precision"])
+
+
+def test_a_chain_goes_on_from_its_beginning_and_ends_the_same(scenes, others):
+    pipeline = rmac().fit(others.photos)
+    match, expand = ("m", RegionMatching()), ("q", QueryExpansion(2))
+    together = evaluate(
+        as_benchmark(scenes), {"R-MAC": pipeline}, steps={"m": [match], "m + q": [match, expand]}
+    )
+    alone = evaluate(as_benchmark(scenes), {"R-MAC": pipeline}, steps={"m + q": [match, expand]})
+    assert together.rows[1].average_precision == alone.rows[0].average_precision
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--system", "rmac,none"], "'none' is none of mac, rmac, cmac"),
+        (["--photo-scale", "nofile.csv:a:b"], "a scale is a number or FILE.csv:NAME:SCALE"),
+    ],
+)
+def test_wrong_options_are_explained(folder, fit_folder, tmp_path, more, reason, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command(folder, fit_folder, tmp_path, *more))
+    assert reason in capsys.readouterr().err
+
+
+# -- tuning -----------------------------------------------------------------------------------
+
+
+def test_tuning_keeps_objects_together_and_writes_what_it_found(folder, tmp_path, capsys, scenes):
+    out = tmp_path / "tuned"
+    status = main(
+        [
+            "tune",
+            str(folder),
+            "--labels",
+            str(folder / "labels.csv"),
+            "--system",
+            "rmac",
+            "--set",
+            "regions__n_levels=[1, 3]",
+            "--set",
+            "whiten__shrinkage=[0.5, 2.0]",
+            "--set",
+            "rerank__n_candidates=[5, None]",
+            "--rerank",
+            "matching",
+            "--folds",
+            "2",
+            "--out",
+            str(out),
+        ]
+    )
+    assert status == 0
+    with open(out / "settings.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    scores = [float(row["mAP"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    best = joblib.load(out / "best.joblib")
+    assert best["rerank"].n_candidates in (5, None)
+    assert best.transform(scenes.photos[:1]).shape[0] == 1
+    with Image.open(out / "scores.png") as picture:
+        assert min(picture.size) > 100
+    assert f"{100 * scores[0]:6.1f}" in capsys.readouterr().out
+
+
+def test_photos_of_an_object_are_in_one_fold(scenes, others):
+    seen = []
+
+    class Watching(BaseEstimator):
+        def fit(self, X, y=None):
+            seen.append({photo.name.split("-scene")[0] for photo in X})
+            return self
+
+        def transform(self, X):
+            return np.ones((len(X), 1))
+
+    tune(Watching(), {}, scenes, n_folds=2)
+    objects = [{name for name in fold if name.startswith("object")} for fold in seen[:2]]
+    assert not objects[0] & objects[1]
+    assert len(objects[0] | objects[1]) == 4
+
+
+def test_more_folds_than_objects_is_an_error(scenes):
+    with pytest.raises(ValueError, match="4 labelled objects cannot be spread over 5 folds"):
+        tune(rmac(), {"regions__n_levels": [1]}, scenes, n_folds=5)
