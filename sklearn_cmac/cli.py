@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
@@ -129,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--pipeline", type=Path, help="a fitted pipeline (joblib); default: fit on the folder"
     )
+    search.add_argument("--rerank", choices=_RERANKING, default="none", help="default: none")
+    search.add_argument("--expand", choices=_EXPANSION, default="none", help="default: none")
     search.add_argument("--store", type=Path, help="keep activation maps here for the next time")
     search.set_defaults(run=_search)
     _add_evaluate(commands)
@@ -407,7 +410,8 @@ def _search(args: argparse.Namespace) -> None:
             # The query first: if it cannot be used, no folder is described in vain.
             pipeline["features"].transform([query])
             pipeline.fit(_usable(pipeline["features"], photos))
-        index = RetrievalIndex(pipeline)
+        retriever = Retriever(FrozenEstimator(pipeline), _chain(args.rerank, args.expand)).fit([])
+        index = RetrievalIndex(retriever)
         report = index.add(photos, verbose=True)
         if report.failed:
             print(report, file=sys.stderr)

@@ -37,6 +37,18 @@ def test_golden_value():
     assert average_precision(ranking, positives) == pytest.approx(0.508333, abs=5e-7)
 
 
+def test_the_example_of_the_documentation_by_hand():
+    """A and B are good, C is ok, J junk: ranks 0, 2 and 4 of three positives."""
+    expected = ((1 + 1) + (1 / 2 + 2 / 3) + (2 / 4 + 3 / 5)) / 6
+    found = average_precision("AXJBYC", positives="ABC", junk="J")
+    assert found == pytest.approx(expected)
+    assert round(found, 4) == 0.7111
+    # With junk counted as wrong: ranks 0, 3 and 5.
+    expected = ((1 + 1) + (1 / 3 + 2 / 4) + (2 / 5 + 3 / 6)) / 6
+    assert average_precision("AXJBYC", positives="ABC") == pytest.approx(expected)
+    assert round(expected, 4) == 0.6222
+
+
 @settings(max_examples=3000)
 @given(st.data())
 def test_equals_the_published_procedure(data):

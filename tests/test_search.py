@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn_cmac import GridRegions, make_mac_pipeline, make_rmac_pipeline
 from sklearn_cmac.cli import main
 from sklearn_cmac.datasets import make_object_scenes
-from sklearn_cmac.inspection import draw_box, overlay_regions
+from sklearn_cmac.inspection import draw_box, overlay_matches, overlay_regions
 from sklearn_cmac.search import RetrievalIndex, augment_database, expand_queries
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
@@ -134,6 +134,14 @@ def test_overlay_paints_the_regions_where_they_are(pixels):
     assert (painted[:60, :60] != 90).any(axis=-1).all()
     with pytest.raises(ValueError, match="no regions of kind 7"):
         overlay_regions(grey, GridRegions().transform([left])[0], kind=7)
+
+
+def test_matching_regions_are_painted_alike(pipeline, scenes):
+    """A photo and itself: every region matches itself, so both pictures are one."""
+    left, right = overlay_matches(scenes.photos[0], scenes.photos[0], pipeline)
+    np.testing.assert_array_equal(left, right)
+    plain = np.asarray(draw_box(scenes.photos[0]))
+    assert (np.asarray(left) != plain).any()
 
 
 def test_boxes_are_drawn_where_they_are(pixels):

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.maps import ActivationMap
 from sklearn_cmac.photos import Box, Query, as_photo, decode, read_source
+from sklearn_cmac.search import match_regions
 
 
 def open_photo(photo: Any, max_size: int = 512) -> tuple[Image.Image, float]:
@@ -91,9 +93,75 @@ def overlay_regions(
     regions = record.regions
     if regions is None or kind not in regions.kinds:
         raise ValueError(f"{record.name}: has no regions of kind {kind}")
+    return _painted(photo, record, regions.masks()[regions.kinds == kind], max_size, opacity)
+
+
+def overlay_matches(
+    query: Any,
+    photo: Any,
+    pipeline: Pipeline,
+    n_matches: int = 3,
+    max_size: int = 512,
+    opacity: float = 0.55,
+) -> tuple[Image.Image, Image.Image]:
+    """Two photos with the regions painted on them that match best, each pair in its colour.
+
+    Parameters
+    ----------
+    query, photo : Photo, Query, or anything that `Photo` takes
+    pipeline : fitted Pipeline
+        With the steps of `make_cmac_pipeline`.
+    n_matches : int, default=3
+        Pairs to show, those with the largest part in the score of region matching. Of regions
+        of the query that overlap by more than half, the first is shown.
+    max_size : int
+        Pixels of the pictures' long sides.
+    opacity : float
+        Of the paint, in [0, 1].
+
+    Returns
+    -------
+    tuple of two PIL.Image.Image
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> from sklearn_cmac.datasets import make_object_scenes
+    >>> from sklearn_cmac.inspection import overlay_matches
+    >>> photos = make_object_scenes(n_objects=2, n_scenes=2, size=(320, 240)).photos
+    >>> pipeline = make_rmac_pipeline(whiten__n_components=32).fit(photos)
+    >>> left, right = overlay_matches(photos[0].as_query(), photos[1], pipeline)
+    >>> left.size, right.size
+    ((320, 240), (320, 240))
+    """
+    pool = list(pipeline.named_steps).index("pool")
+    records = pipeline[:pool].transform([query, photo])
+    mine, theirs = pipeline[pool:-1].transform(records)
+    match = match_regions(mine, theirs)
+    masks = [record.regions.masks() for record in records]
+    chosen: list[int] = []
+    for region in np.argsort(-match.shares * match.similarities, kind="stable").tolist():
+        if len(chosen) < n_matches and all(
+            _overlap(masks[0][region], masks[0][other]) <= 0.5 for other in chosen
+        ):
+            chosen.append(region)
+    return (
+        _painted(query, records[0], masks[0][chosen], max_size, opacity),
+        _painted(photo, records[1], masks[1][match.regions[chosen]], max_size, opacity),
+    )
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return (one & other).sum() / (one | other).sum()
+
+
+def _painted(
+    photo: Any, record: ActivationMap, masks: np.ndarray, max_size: int, opacity: float
+) -> Image.Image:
+    """The photo with cells painted, each of the masks (n, H, W) in its colour."""
     image, scale = open_photo(photo, max_size)
     paint = np.zeros((*record.shape, 4), np.uint8)
-    for i, mask in enumerate(regions.masks()[regions.kinds == kind]):
+    for i, mask in enumerate(masks):
         # Steps of the golden angle keep neighbours in number apart in hue.
         color = colorsys.hsv_to_rgb((i * 0.618034) % 1, 0.85, 1)
         paint[mask] = [*(round(255 * c) for c in color), round(255 * opacity)]
