@@ -225,6 +225,7 @@ def evaluate(
         print(benchmark.DESCR)
         print("\n".join(f"{what}: {n}" for what, n in matched.items()))
     regions = "regions" in needs
+    task = _describe_task(benchmark)
     rows, about = [], {}
     for name, system in systems.items():
         place = _Place(folder, system, fit_on)
@@ -241,9 +242,9 @@ def evaluate(
         about[name] = _describe_system(pipeline)
         seconds = described.seconds / max(1, len(described))
         for crop in query_crops:
-            rankings = _Rankings(_cropping(pipeline, crop), benchmark, described, needs)
+            rankings = _Rankings(_cropping(pipeline, crop), benchmark, described, chains.values())
             for chain, after in chains.items():
-                key = _digest(repr([benchmark.DESCR, crop, after]))[:16]
+                key = _digest(repr([task, crop, after]))[:16]
                 scores = place.scores(key)
                 if scores is None:
                     scores = rankings.measure(after)
@@ -271,11 +272,13 @@ def evaluate(
 class _Rankings:
     """Rankings by one pipeline; a chain that begins as another did goes on from its end."""
 
-    def __init__(self, pipeline: Any, benchmark: Any, collection: Collection, needs: set[str]):
+    def __init__(
+        self, pipeline: Any, benchmark: Any, collection: Collection, chains: Iterable[Chain]
+    ):
         self.pipeline = pipeline
         self.benchmark = benchmark
         self.collection = collection
-        self.needs = needs
+        self.chains = list(chains)
         self.queries: list[DescribedQuery] | None = None
         self.kept: list[tuple[Chain, list[RankedList], float]] = []
 
@@ -293,8 +296,8 @@ class _Rankings:
         retriever = Retriever(FrozenEstimator(self.pipeline), list(chain)).fit([])
         started = time.perf_counter()
         if self.queries is None:
-            everything = Retriever(FrozenEstimator(self.pipeline)).fit([])
-            self.queries = everything.describe_queries(self.benchmark.queries, self.needs)
+            needs = set().union(*(step.needs for after in self.chains for _, step in after))
+            self.queries = retriever.describe_queries(self.benchmark.queries, needs)
         collection = retriever.prepare(self.collection)
         done, rankings, before = self._longest_start(chain)
         if rankings is None:
@@ -304,17 +307,23 @@ class _Rankings:
         for _, step in chain[done:]:
             rankings = step.rerank(self.queries, rankings, collection, self.pipeline)
         seconds = before + time.perf_counter() - started
-        self.kept.append((chain, rankings, seconds))
+        if any(_begins_with(other, chain) for other in self.chains):
+            self.kept.append((chain, rankings, seconds))
         return rankings, seconds
 
     def _longest_start(self, chain: Chain) -> tuple[int, list[RankedList] | None, float]:
-        for n in range(len(chain) - 1, 0, -1):
-            # A step that prepares the collection may change what comes before it.
-            plain = all(type(s).prepare is RerankingStep.prepare for _, s in chain[n:])
-            for kept, rankings, seconds in self.kept:
-                if plain and repr(kept) == repr(chain[:n]):
-                    return n, rankings, seconds
+        for kept, rankings, seconds in sorted(self.kept, key=lambda start: -len(start[0])):
+            if _begins_with(chain, kept):
+                return len(kept), rankings, seconds
         return 0, None, 0.0
+
+
+def _begins_with(chain: Chain, start: Chain) -> bool:
+    """Whether rankings behind `start` lie on the way to those behind `chain`."""
+    rest = chain[len(start) :]
+    # A step that prepares the collection may change what comes before it.
+    plain = all(type(step).prepare is RerankingStep.prepare for _, step in rest)
+    return bool(rest) and plain and repr(chain[: len(start)]) == repr(start)
 
 
 def _cropping(pipeline: Any, crop: str) -> Any:
@@ -522,6 +531,14 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
             "regions": steps["whiten"].n_regions_,
         }
     return about
+
+
+def _describe_task(benchmark: Any) -> str:
+    """A digest of what is asked, what is ranked, and what is right."""
+    asked = [(query.name, getattr(query, "box", None)) for query in benchmark.queries]
+    right = [(list(r.positives), list(r.junk)) for r in benchmark.relevance]
+    ranked = _describe_photos(benchmark.photos)
+    return _digest(repr([asked, right, ranked, benchmark.get("exclude")]))
 
 
 def _describe_photos(photos: Sequence[Any]) -> dict[str, Any]:
