@@ -9,8 +9,15 @@ from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.photos import Photo, PhotoError, Query
-from sklearn_cmac.pipelines import make_cmac_pipeline, make_mac_pipeline, make_rmac_pipeline
-from sklearn_cmac.pooling import ClusterMaxPooler
+from sklearn_cmac.pipelines import (
+    make_cmac_pipeline,
+    make_crow_pipeline,
+    make_gem_pipeline,
+    make_mac_pipeline,
+    make_rmac_pipeline,
+    make_spoc_pipeline,
+)
+from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
 from sklearn_cmac.whitening import RegionWhitener
@@ -22,6 +29,8 @@ __all__ = [
     "ActivationPCA",
     "ClusterMaxPooler",
     "ConvFeatureExtractor",
+    "CroWPooler",
+    "GeMPooler",
     "GridRegions",
     "L2Aggregator",
     "NCutClusterer",
@@ -32,8 +41,12 @@ __all__ = [
     "RegionWhitener",
     "Regions",
     "RetrievalScorer",
+    "SPoCPooler",
     "WholeRegion",
     "make_cmac_pipeline",
+    "make_crow_pipeline",
+    "make_gem_pipeline",
     "make_mac_pipeline",
     "make_rmac_pipeline",
+    "make_spoc_pipeline",
 ]

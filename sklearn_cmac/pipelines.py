@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
-from sklearn_cmac.pooling import ClusterMaxPooler
+from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
 from sklearn_cmac.whitening import RegionWhitener
@@ -41,7 +41,7 @@ def make_cmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: A
     """
     # Seeded, so that a pipeline fitted again on the same photos is the same.
     pca = ActivationPCA(random_state=0)
-    return _make(NCutClusterer(), memory, verbose, params, pca=pca)
+    return _make(memory, verbose, params, pca=pca, regions=NCutClusterer())
 
 
 def make_rmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
@@ -63,7 +63,7 @@ def make_rmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: A
     >>> make_rmac_pipeline(regions__n_levels=4)["regions"]
     GridRegions(n_levels=4)
     """
-    return _make(GridRegions(), memory, verbose, params)
+    return _make(memory, verbose, params, regions=GridRegions())
 
 
 def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
@@ -85,19 +85,87 @@ def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: An
     >>> make_mac_pipeline(whiten__n_components=256)["whiten"].n_components
     256
     """
-    return _make(WholeRegion(), memory, verbose, params)
+    return _make(memory, verbose, params)
+
+
+def make_spoc_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """The whole map summed about its centre: SPoC (Babenko, Lempitsky, ICCV 2015).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_spoc_pipeline
+    >>> make_spoc_pipeline(pool__center_prior=False)["pool"]
+    SPoCPooler(center_prior=False)
+    """
+    return _make(memory, verbose, params, pool=SPoCPooler())
+
+
+def make_crow_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Strong cells and rare channels: CroW (Kalantidis, Mellina, Osindero, ECCVW 2016).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_crow_pipeline
+    >>> make_crow_pipeline()["pool"]
+    CroWPooler()
+    """
+    return _make(memory, verbose, params, pool=CroWPooler())
+
+
+def make_gem_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """The generalized mean of the whole map: GeM (Radenović, Tolias, Chum, TPAMI 2019).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_gem_pipeline
+    >>> make_gem_pipeline(pool__p=4.0)["pool"]
+    GeMPooler(p=4.0)
+    """
+    return _make(memory, verbose, params, pool=GeMPooler())
 
 
 def _make(
-    regions: Any, memory: Any, verbose: bool, params: dict[str, Any], **before_regions: Any
+    memory: Any, verbose: bool, params: dict[str, Any], pca: Any = None, **steps: Any
 ) -> Pipeline:
-    steps = {
+    """MAC, but for the steps that a system has otherwise."""
+    before_regions = {} if pca is None else {"pca": pca}
+    mac = {
         "features": ConvFeatureExtractor(),
         **before_regions,
-        "regions": regions,
+        "regions": WholeRegion(),
         "pool": ClusterMaxPooler(),
         "whiten": RegionWhitener(),
         "aggregate": L2Aggregator(),
     }
-    pipeline = Pipeline(list(steps.items()), memory=memory, verbose=verbose)
+    pipeline = Pipeline(list({**mac, **steps}.items()), memory=memory, verbose=verbose)
     return pipeline.set_params(**params)

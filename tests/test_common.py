@@ -15,16 +15,19 @@ from sklearn_cmac import (
     ActivationPCA,
     ClusterMaxPooler,
     ConvFeatureExtractor,
+    CroWPooler,
+    GeMPooler,
     GridRegions,
     L2Aggregator,
     NCutClusterer,
     RegionWhitener,
+    SPoCPooler,
     WholeRegion,
 )
 
 ESTIMATORS = [
-    ActivationPCA, ClusterMaxPooler, ConvFeatureExtractor, GridRegions, L2Aggregator,
-    NCutClusterer, RegionWhitener, WholeRegion,
+    ActivationPCA, ClusterMaxPooler, ConvFeatureExtractor, CroWPooler, GeMPooler, GridRegions,
+    L2Aggregator, NCutClusterer, RegionWhitener, SPoCPooler, WholeRegion,
 ]  # fmt: skip
 
 
@@ -76,6 +79,9 @@ def inputs(pixels, records):
         GridRegions: records,
         WholeRegion: records,
         ClusterMaxPooler: proposed,
+        GeMPooler: proposed,
+        SPoCPooler: proposed,
+        CroWPooler: proposed,
         RegionWhitener: pooled,
         L2Aggregator: pooled,
     }
