@@ -15,6 +15,7 @@ from sklearn_cmac.pipelines import (
     make_gem_pipeline,
     make_mac_pipeline,
     make_rmac_pipeline,
+    make_siamac_pipeline,
     make_spoc_pipeline,
 )
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
@@ -48,5 +49,6 @@ __all__ = [
     "make_gem_pipeline",
     "make_mac_pipeline",
     "make_rmac_pipeline",
+    "make_siamac_pipeline",
     "make_spoc_pipeline",
 ]

@@ -88,6 +88,31 @@ def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: An
     return _make(memory, verbose, params)
 
 
+def make_siamac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """MAC with learned whitening: siaMAC (Radenović, Tolias, Chum, ECCV 2016), bar its network.
+
+    It is fitted with a label for each photo, or with ``whiten__pairs``. The authors fine-tuned
+    the network too.
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_siamac_pipeline
+    >>> make_siamac_pipeline()["whiten"]
+    RegionWhitener(method='learned')
+    """
+    return _make(memory, verbose, params, whiten=RegionWhitener(method="learned"))
+
+
 def make_spoc_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
     """The whole map summed about its centre: SPoC (Babenko, Lempitsky, ICCV 2015).
 

@@ -46,6 +46,7 @@ def expected_failures(estimator):
         ActivationPCA(normalize=True, weighting="whiten"),
         RegionWhitener(),
         RegionWhitener(n_components=2, shrinkage=1.0),
+        RegionWhitener(method="learned"),
         L2Aggregator(),
         NCutClusterer(n_clusters=3),
     ],
