@@ -20,7 +20,13 @@ from sklearn_cmac.pipelines import (
 )
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
-from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
+from sklearn_cmac.regions import (
+    BoxRegions,
+    ClustererRegions,
+    GridRegions,
+    NCutClusterer,
+    WholeRegion,
+)
 from sklearn_cmac.whitening import RegionWhitener
 
 __version__ = "0.1.0"
@@ -28,7 +34,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ActivationMap",
     "ActivationPCA",
+    "BoxRegions",
     "ClusterMaxPooler",
+    "ClustererRegions",
     "ConvFeatureExtractor",
     "CroWPooler",
     "GeMPooler",

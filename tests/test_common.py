@@ -13,6 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import sklearn_cmac
 from sklearn_cmac import (
     ActivationPCA,
+    BoxRegions,
+    ClustererRegions,
     ClusterMaxPooler,
     ConvFeatureExtractor,
     CroWPooler,
@@ -26,8 +28,9 @@ from sklearn_cmac import (
 )
 
 ESTIMATORS = [
-    ActivationPCA, ClusterMaxPooler, ConvFeatureExtractor, CroWPooler, GeMPooler, GridRegions,
-    L2Aggregator, NCutClusterer, RegionWhitener, SPoCPooler, WholeRegion,
+    ActivationPCA, BoxRegions, ClusterMaxPooler, ClustererRegions, ConvFeatureExtractor,
+    CroWPooler, GeMPooler, GridRegions, L2Aggregator, NCutClusterer, RegionWhitener, SPoCPooler,
+    WholeRegion,
 ]  # fmt: skip
 
 
@@ -77,7 +80,9 @@ def inputs(pixels, records):
         ConvFeatureExtractor: [pixels, pixels[::-1]],
         ActivationPCA: records,
         NCutClusterer: embedded,
+        ClustererRegions: embedded,
         GridRegions: records,
+        BoxRegions: records,
         WholeRegion: records,
         ClusterMaxPooler: proposed,
         GeMPooler: proposed,

@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from numbers import Integral
-from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac._steps import RecordStep, check_records
 from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac.regions._step import RegionStep
 
 
-class _FixedRegions(RecordStep, BaseEstimator):
-    """Regions that depend on the shape of the map only. Nothing is fitted."""
-
-    _parameter_constraints: dict = {}
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> _FixedRegions:
-        """Check the parameters.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        check_records(X, self)
-        return self
-
-    def transform(self, X: Any) -> list[ActivationMap]:
-        """Propose regions.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap
-
-        Returns
-        -------
-        list of ActivationMap
-            Copies that have `regions`.
-        """
-        records = check_records(X, self)
-        return [replace(record, regions=self._propose(*record.shape)) for record in records]
-
-    def _propose(self, height: int, width: int) -> Regions:
-        raise NotImplementedError
-
-
-class GridRegions(_FixedRegions):
+class GridRegions(RegionStep):
     """R-MAC's overlapping squares at several sizes.
 
     Parameters
@@ -84,11 +41,11 @@ class GridRegions(_FixedRegions):
     def __init__(self, n_levels: int = 3):
         self.n_levels = n_levels
 
-    def _propose(self, height: int, width: int) -> Regions:
-        return grid_regions(height, width, self.n_levels)
+    def _propose(self, record: ActivationMap) -> Regions:
+        return grid_regions(*record.shape, self.n_levels)
 
 
-class WholeRegion(_FixedRegions):
+class WholeRegion(RegionStep):
     """One region, the whole map: its maximum is MAC.
 
     Examples
@@ -100,7 +57,8 @@ class WholeRegion(_FixedRegions):
     [12]
     """
 
-    def _propose(self, height: int, width: int) -> Regions:
+    def _propose(self, record: ActivationMap) -> Regions:
+        height, width = record.shape
         return Regions.from_windows([(0, 0, height, width)], (height, width))
 
 
