@@ -6,6 +6,7 @@ in the order in which data flow: photos, activation maps, regions, vectors, desc
 
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.fully_connected import FullyConnected
 from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.photos import Photo, PhotoError, Query
@@ -39,6 +40,7 @@ __all__ = [
     "ClustererRegions",
     "ConvFeatureExtractor",
     "CroWPooler",
+    "FullyConnected",
     "GeMPooler",
     "GridRegions",
     "L2Aggregator",

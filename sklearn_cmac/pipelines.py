@@ -91,8 +91,8 @@ def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: An
 def make_siamac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
     """MAC with learned whitening: siaMAC (Radenović, Tolias, Chum, ECCV 2016), bar its network.
 
-    It is fitted with a label for each photo, or with ``whiten__pairs``. The authors fine-tuned
-    the network too.
+    It is fitted with a label for each photo, or with ``whiten__pairs``. The network that the
+    authors fine-tuned comes with `checkpoints.pipeline_from_checkpoint`.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -118,6 +119,36 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         self.distractor = distractor
         self.max_pairs = max_pairs
         self.random_state = random_state
+
+    @classmethod
+    def from_arrays(cls, mean: Any, components: Any) -> RegionWhitener:
+        """A fitted whitener with a mean and axes from elsewhere.
+
+        Parameters
+        ----------
+        mean : array-like of shape (D,)
+        components : array-like of shape (D', D)
+            Each row is multiplied with a unit vector less the mean.
+
+        Returns
+        -------
+        RegionWhitener
+            It does not know what vectors it was fitted on.
+
+        Raises
+        ------
+        ValueError
+            If the arrays have other shapes, or are not finite.
+        """
+        components = check_array(components, dtype=[np.float64, np.float32])
+        mean = check_array(mean, dtype=components.dtype, ensure_2d=False)
+        if mean.shape != components.shape[1:]:
+            raise ValueError(f"mean is ({components.shape[1]},), got shape {mean.shape}")
+        whitener = cls(n_components=len(components))
+        whitener.mean_, whitener.components_ = mean, components
+        whitener._n_features_out, whitener.n_features_in_ = components.shape
+        whitener._fitted_on_records = True
+        return whitener
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, pairs: Any = None) -> RegionWhitener:

@@ -18,6 +18,7 @@ from sklearn_cmac import (
     ClusterMaxPooler,
     ConvFeatureExtractor,
     CroWPooler,
+    FullyConnected,
     GeMPooler,
     GridRegions,
     L2Aggregator,
@@ -29,8 +30,8 @@ from sklearn_cmac import (
 
 ESTIMATORS = [
     ActivationPCA, BoxRegions, ClusterMaxPooler, ClustererRegions, ConvFeatureExtractor,
-    CroWPooler, GeMPooler, GridRegions, L2Aggregator, NCutClusterer, RegionWhitener, SPoCPooler,
-    WholeRegion,
+    CroWPooler, FullyConnected, GeMPooler, GridRegions, L2Aggregator, NCutClusterer,
+    RegionWhitener, SPoCPooler, WholeRegion,
 ]  # fmt: skip
 
 
@@ -50,6 +51,7 @@ def expected_failures(estimator):
         RegionWhitener(),
         RegionWhitener(n_components=2, shrinkage=1.0),
         RegionWhitener(method="learned"),
+        FullyConnected(),
         L2Aggregator(),
         NCutClusterer(n_clusters=3),
     ],
@@ -89,6 +91,7 @@ def inputs(pixels, records):
         SPoCPooler: proposed,
         CroWPooler: proposed,
         RegionWhitener: pooled,
+        FullyConnected: pooled,
         L2Aggregator: pooled,
     }
 
