@@ -13,6 +13,7 @@ from sklearn_cmac.photos import Photo, PhotoError, Query
 from sklearn_cmac.pipelines import (
     make_cmac_pipeline,
     make_crow_pipeline,
+    make_dir_pipeline,
     make_gem_pipeline,
     make_mac_pipeline,
     make_rmac_pipeline,
@@ -56,6 +57,7 @@ __all__ = [
     "WholeRegion",
     "make_cmac_pipeline",
     "make_crow_pipeline",
+    "make_dir_pipeline",
     "make_gem_pipeline",
     "make_mac_pipeline",
     "make_rmac_pipeline",

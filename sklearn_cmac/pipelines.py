@@ -179,18 +179,58 @@ def make_gem_pipeline(*, memory: Any = None, verbose: bool = False, **params: An
     return _make(memory, verbose, params, pool=GeMPooler())
 
 
-def _make(
-    memory: Any, verbose: bool, params: dict[str, Any], pca: Any = None, **steps: Any
+def make_dir_pipeline(
+    *, layer: Any = None, memory: Any = None, verbose: bool = False, **params: Any
 ) -> Pipeline:
-    """MAC, but for the steps that a system has otherwise."""
-    before_regions = {} if pca is None else {"pca": pca}
+    """ResNet101, a grid of two levels, and a layer or PCA after pooling: DIR (Gordo et al.).
+
+    DIR trained the network and the layer for retrieval. With ImageNet's weights and without a
+    layer this is the system from which that training starts. For proposals in place of the grid,
+    set ``regions=BoxRegions(...)``.
+
+    Parameters
+    ----------
+    layer : FullyConnected, optional
+        What DIR calls shift and FC: of a shift s and a layer of W and b, it is
+        ``FullyConnected(W, W @ s + b)``. Default: PCA whitening.
+    memory, verbose, **params
+        As for `make_cmac_pipeline`; ``features__weights`` is the network's file.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` or `project`, and `aggregate`.
+
+    References
+    ----------
+    A. Gordo, J. Almazán, J. Revaud, D. Larlus, "End-to-end learning of deep visual
+    representations for image retrieval", IJCV 2017.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_dir_pipeline
+    >>> make_dir_pipeline()["regions"]
+    GridRegions(n_levels=2, stride=32)
+    """
+    steps: dict[str, Any] = {
+        "features": ConvFeatureExtractor("resnet101", max_size=800),
+        "regions": GridRegions(n_levels=2, stride=32),
+    }
+    if layer is not None:
+        steps.update(whiten=None, project=layer)
+    return _make(memory, verbose, params, **steps)
+
+
+def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> Pipeline:
+    """MAC, but for the steps that a system has otherwise; None leaves one out."""
     mac = {
         "features": ConvFeatureExtractor(),
-        **before_regions,
+        "pca": None,
         "regions": WholeRegion(),
         "pool": ClusterMaxPooler(),
+        "project": None,
         "whiten": RegionWhitener(),
         "aggregate": L2Aggregator(),
     }
-    pipeline = Pipeline(list({**mac, **steps}.items()), memory=memory, verbose=verbose)
-    return pipeline.set_params(**params)
+    present = [(name, step) for name, step in {**mac, **steps}.items() if step is not None]
+    return Pipeline(present, memory=memory, verbose=verbose).set_params(**params)

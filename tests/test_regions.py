@@ -7,12 +7,15 @@ import pytest
 import torch
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from torchvision.models import detection
+from torchvision.ops import roi_pool
 
 from sklearn_cmac import (
     ActivationMap,
     ActivationPCA,
     BoxRegions,
     ClustererRegions,
+    ClusterMaxPooler,
+    GridRegions,
     NCutClusterer,
     Photo,
     PhotoError,
@@ -97,6 +100,30 @@ def test_a_clusterers_parameters_are_reached_by_their_path(records):
     pipeline.set_params(regions__clusterer__min_cluster_size=3)
     assert pipeline.fit_transform(records).shape[0] == len(records)
     assert pipeline["regions"].clusterer.min_cluster_size == 3
+
+
+# -- DIR's grid -------------------------------------------------------------------------------
+
+
+def test_squares_laid_out_on_pixels_pool_as_torchvisions_region_pooling(rng):
+    activations = rng.random((19, 25, 6)).astype("f4")  # of 608x800 pixels
+    # Two squares of 608 pixels in a row, then 2 x 3 of floor(2 * 608 / 3) = 405.
+    squares = [(0, x, 608) for x in (0, 192)]
+    squares += [(y, x, 405) for y in (0, 203) for x in (0, 197, 395)]
+    boxes = [(x, y, x + side - 1, y + side - 1) for y, x, side in squares]  # ends included
+    planes = torch.from_numpy(activations).permute(2, 0, 1)[None]
+    expected = roi_pool(planes, [torch.tensor(boxes).float()], 1, spatial_scale=1 / 32)
+    step = GridRegions(n_levels=2, stride=32)
+    record = step.fit_transform([ActivationMap.from_arrays(activations)])
+    (pooled,) = ClusterMaxPooler().fit_transform(record)
+    np.testing.assert_array_equal(pooled.vectors, expected[..., 0, 0].numpy())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3), (24, 32), (31, 17)])
+def test_squares_on_pixels_lie_in_the_map_and_are_as_many(shape):
+    (record,) = GridRegions(3, stride=32).fit_transform([photo(shape=shape)])
+    assert record.regions.indices.max() < shape[0] * shape[1]
+    assert record.regions.kinds.max() == 2
 
 
 # -- BoxRegions -------------------------------------------------------------------------------
