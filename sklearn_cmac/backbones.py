@@ -11,7 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,6 +60,8 @@ class Backbone:
         Makes the network, with its weights, and returns the function from input to map.
     multiple : int
         The input's sides are multiples of this.
+    min_side : int
+        Pixels that each side of the input has at least. Default: the stride.
     """
 
     name: str
@@ -73,8 +75,12 @@ class Backbone:
     licence: str
     build: Callable[[], tuple[torch.nn.Module, Forward]] = field(repr=False)
     multiple: int = 1
+    min_side: int = 0
     _networks: dict[str, Forward] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self.min_side = self.min_side or self.stride
 
     def forward_on(self, device: str) -> Forward:
         """The function from input (1, 3, h, w) to map (1, D, H, W) on a torch device."""
@@ -223,22 +229,42 @@ def _load_in_order(
 _VGG16_LAYERS = {
     "conv5_3": Layer("features.29", 512, 16),
     "pool5": Layer("features.30", 512, 32),
+    "fc6": Layer("relu6", 4096, 32),
+    "fc7": Layer("relu7", 4096, 32),
 }
 _RESNET101_LAYERS = {"layer4": Layer("layer4", 2048, 32), "layer3": Layer("layer3", 1024, 16)}
 
 
 def _vgg16(weights: str | None, layer: str) -> Backbone:
+    fully_connected = layer in ("fc6", "fc7")
+
     def build() -> torch.nn.Module:
         import torch
         from torchvision.models import vgg
 
         # The convolutions only: the classifier is 124 of the 138 million weights.
-        features = vgg.make_layers(vgg.cfgs["D"])
-        return torch.nn.Sequential(OrderedDict(features=features))
+        parts = OrderedDict(features=vgg.make_layers(vgg.cfgs["D"]))
+        if fully_connected:
+            # On 224x224 pixels each sees what it was trained on; on larger photos it slides.
+            parts["fc6"], parts["relu6"] = torch.nn.Conv2d(512, 4096, 7), torch.nn.ReLU()
+            parts["fc7"], parts["relu7"] = torch.nn.Conv2d(4096, 4096, 1), torch.nn.ReLU()
+        return torch.nn.Sequential(parts)
 
-    return _torchvision(
-        "vgg16", _VGG16_LAYERS, "conv5_3", "IMAGENET1K_FEATURES", build, weights, layer
-    )
+    # The Caffe entry has no classifier.
+    entry = "IMAGENET1K_V1" if fully_connected else "IMAGENET1K_FEATURES"
+    backbone = _torchvision("vgg16", _VGG16_LAYERS, "conv5_3", entry, build, weights, layer)
+    return replace(backbone, min_side=224) if fully_connected else backbone
+
+
+def _classifier_as_convolutions(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """VGG's first two fully connected layers as convolutions, over 7x7 cells and over one."""
+    convolutions = {}
+    for name, layer, side in (("fc6", "classifier.0", 7), ("fc7", "classifier.3", 1)):
+        weight, bias = state.get(f"{layer}.weight"), state.get(f"{layer}.bias")
+        if weight is not None and bias is not None and weight.ndim == 2:
+            convolutions[f"{name}.weight"] = weight.unflatten(1, (-1, side, side))
+            convolutions[f"{name}.bias"] = bias
+    return {**state, **convolutions}
 
 
 def _resnet101(weights: str | None, layer: str) -> Backbone:
@@ -286,6 +312,8 @@ def _torchvision(
         network = _seeded(make)
         if file is not None:
             state = _as_torchvision_names(_read_weights(file), name)
+            if hasattr(network, "fc6"):
+                state = _classifier_as_convolutions(state)
             _load_by_name(network, state, file, name)
         return network, _cut_at(network, cut.module)
 

@@ -221,6 +221,35 @@ def make_dir_pipeline(
     return _make(memory, verbose, params, **steps)
 
 
+def make_neural_codes_pipeline(
+    *, memory: Any = None, verbose: bool = False, **params: Any
+) -> Pipeline:
+    """VGG16's first fully connected layer: neural codes (Babenko et al., ECCV 2014).
+
+    The publication squeezes each photo to the square that the layer was trained on. Here the
+    photo keeps its shape, the layer slides over it, and the maximum is taken; on a square photo
+    with ``features__max_size=224`` both are the same.
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_neural_codes_pipeline
+    >>> make_neural_codes_pipeline()["features"].layer
+    'fc6'
+    """
+    features = ConvFeatureExtractor("vgg16", layer="fc6", max_size=512, enlarge=True)
+    return _make(memory, verbose, params, features=features)
+
+
 def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> Pipeline:
     """MAC, but for the steps that a system has otherwise; None leaves one out."""
     mac = {

@@ -25,6 +25,7 @@ from sklearn_cmac import (
     make_dir_pipeline,
     make_gem_pipeline,
     make_mac_pipeline,
+    make_neural_codes_pipeline,
     make_rmac_pipeline,
     make_siamac_pipeline,
     make_spoc_pipeline,
@@ -114,6 +115,14 @@ def test_every_system_describes_photos(scenes):
         pipeline = make(features__max_size=128, whiten__shrinkage=1.0)
         descriptors = pipeline.fit(scenes.photos, scenes.target).transform(scenes.photos)
         np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, atol=1e-5)
+
+
+def test_neural_codes_of_any_shape_of_photo(scenes):
+    params = {"features__weights": None, "features__max_size": 320, "whiten": "passthrough"}
+    pipeline = make_neural_codes_pipeline(**params)
+    assert pipeline.fit_transform(scenes.photos[:2]).shape == (2, 4096)
+    (record,) = pipeline["features"].transform(scenes.photos[:1])  # of 320x240 pixels
+    assert record.activations.shape == (1, 4, 4096)
 
 
 def test_dir_sums_what_its_layer_makes_of_each_square_of_its_grid(scenes, rng):
