@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
 # Differences that are held at once: 8 MB for 1024 dimensions.
@@ -87,7 +86,9 @@ def difference_covariance(photos: Sequence[np.ndarray], pairs: np.ndarray) -> np
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return normalize(np.asarray(vectors, np.float64))
+    vectors = np.asarray(vectors, np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:

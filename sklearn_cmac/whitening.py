@@ -222,7 +222,8 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
             warnings.warn(
                 f"whitening of {len(differences)} dimensions learned from {self.n_pairs_} matching "
                 f"pairs: they leave directions out, so {loading:.1g} was added to each variance "
-                "and these directions are amplified most. Give more pairs, or set shrinkage",
+                "and these directions are amplified most. Give more pairs, or set shrinkage to "
+                "about 1",
                 stacklevel=4,
             )
         return factor
