@@ -93,7 +93,8 @@ def pipeline_from_checkpoint(
     -------
     sklearn.pipeline.Pipeline
         Fitted, with the steps `features`, `regions`, `pool`, `project` if the network has a
-        fully connected layer, `whiten` and `aggregate`.
+        fully connected layer, `whiten` and `aggregate`. A clone of it is not fitted, and would
+        learn its own whitening.
 
     Raises
     ------
