@@ -6,13 +6,30 @@ in the order in which data flow: photos, activation maps, regions, vectors, desc
 
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.fully_connected import FullyConnected
 from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.photos import Photo, PhotoError, Query
-from sklearn_cmac.pipelines import make_cmac_pipeline, make_mac_pipeline, make_rmac_pipeline
-from sklearn_cmac.pooling import ClusterMaxPooler
+from sklearn_cmac.pipelines import (
+    make_cmac_pipeline,
+    make_crow_pipeline,
+    make_dir_pipeline,
+    make_gem_pipeline,
+    make_mac_pipeline,
+    make_neural_codes_pipeline,
+    make_rmac_pipeline,
+    make_siamac_pipeline,
+    make_spoc_pipeline,
+)
+from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
-from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
+from sklearn_cmac.regions import (
+    BoxRegions,
+    ClustererRegions,
+    GridRegions,
+    NCutClusterer,
+    WholeRegion,
+)
 from sklearn_cmac.whitening import RegionWhitener
 
 __version__ = "0.1.0"
@@ -20,8 +37,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ActivationMap",
     "ActivationPCA",
+    "BoxRegions",
     "ClusterMaxPooler",
+    "ClustererRegions",
     "ConvFeatureExtractor",
+    "CroWPooler",
+    "FullyConnected",
+    "GeMPooler",
     "GridRegions",
     "L2Aggregator",
     "NCutClusterer",
@@ -32,8 +54,15 @@ __all__ = [
     "RegionWhitener",
     "Regions",
     "RetrievalScorer",
+    "SPoCPooler",
     "WholeRegion",
     "make_cmac_pipeline",
+    "make_crow_pipeline",
+    "make_dir_pipeline",
+    "make_gem_pipeline",
     "make_mac_pipeline",
+    "make_neural_codes_pipeline",
     "make_rmac_pipeline",
+    "make_siamac_pipeline",
+    "make_spoc_pipeline",
 ]

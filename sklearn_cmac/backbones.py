@@ -11,7 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sklearn_cmac._plain_contents import WeightsError, as_array, read_plain_contents
+
 if TYPE_CHECKING:
     import torch
 
 Forward = Callable[["torch.Tensor"], "torch.Tensor"]
-
-
-class WeightsError(ValueError):
-    """Weights that are missing, damaged, or made for another network."""
 
 
 class Layer(NamedTuple):
@@ -62,6 +60,8 @@ class Backbone:
         Makes the network, with its weights, and returns the function from input to map.
     multiple : int
         The input's sides are multiples of this.
+    min_side : int
+        Pixels that each side of the input has at least. Default: the stride.
     """
 
     name: str
@@ -75,8 +75,12 @@ class Backbone:
     licence: str
     build: Callable[[], tuple[torch.nn.Module, Forward]] = field(repr=False)
     multiple: int = 1
+    min_side: int = 0
     _networks: dict[str, Forward] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self.min_side = self.min_side or self.stride
 
     def forward_on(self, device: str) -> Forward:
         """The function from input (1, 3, h, w) to map (1, D, H, W) on a torch device."""
@@ -184,7 +188,7 @@ def _efficientnet_lite0(weights: str | None, layer: str) -> Backbone:
 
         network = _seeded(lambda: timm.create_model("tf_efficientnet_lite0"))
         if weights is not None:
-            _load_in_order(network, _read_weights(weights, name), weights, name)
+            _load_in_order(network, _read_weights(weights), weights, name)
         return network, _cut_at(network, cut.module)
 
     # The packaged network was trained on (x - 127) / 128.
@@ -226,22 +230,42 @@ def _load_in_order(
 _VGG16_LAYERS = {
     "conv5_3": Layer("features.29", 512, 16),
     "pool5": Layer("features.30", 512, 32),
+    "fc6": Layer("relu6", 4096, 32),
+    "fc7": Layer("relu7", 4096, 32),
 }
 _RESNET101_LAYERS = {"layer4": Layer("layer4", 2048, 32), "layer3": Layer("layer3", 1024, 16)}
 
 
 def _vgg16(weights: str | None, layer: str) -> Backbone:
+    fully_connected = layer in ("fc6", "fc7")
+
     def build() -> torch.nn.Module:
         import torch
         from torchvision.models import vgg
 
         # The convolutions only: the classifier is 124 of the 138 million weights.
-        features = vgg.make_layers(vgg.cfgs["D"])
-        return torch.nn.Sequential(OrderedDict(features=features))
+        parts = OrderedDict(features=vgg.make_layers(vgg.cfgs["D"]))
+        if fully_connected:
+            # On 224x224 pixels each sees what it was trained on; on larger photos it slides.
+            parts["fc6"], parts["relu6"] = torch.nn.Conv2d(512, 4096, 7), torch.nn.ReLU()
+            parts["fc7"], parts["relu7"] = torch.nn.Conv2d(4096, 4096, 1), torch.nn.ReLU()
+        return torch.nn.Sequential(parts)
 
-    return _torchvision(
-        "vgg16", _VGG16_LAYERS, "conv5_3", "IMAGENET1K_FEATURES", build, weights, layer
-    )
+    # The Caffe entry has no classifier.
+    entry = "IMAGENET1K_V1" if fully_connected else "IMAGENET1K_FEATURES"
+    backbone = _torchvision("vgg16", _VGG16_LAYERS, "conv5_3", entry, build, weights, layer)
+    return replace(backbone, min_side=224) if fully_connected else backbone
+
+
+def _classifier_as_convolutions(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """VGG's first two fully connected layers as convolutions, over 7x7 cells and over one."""
+    convolutions = {}
+    for name, layer, side in (("fc6", "classifier.0", 7), ("fc7", "classifier.3", 1)):
+        weight, bias = state.get(f"{layer}.weight"), state.get(f"{layer}.bias")
+        if weight is not None and bias is not None and weight.ndim == 2:
+            convolutions[f"{name}.weight"] = weight.unflatten(1, (-1, side, side))
+            convolutions[f"{name}.bias"] = bias
+    return {**state, **convolutions}
 
 
 def _resnet101(weights: str | None, layer: str) -> Backbone:
@@ -270,6 +294,7 @@ def _torchvision(
     layer = default_layer if layer == "default" else layer
     cut = _pick_layer(name, layers, layer)
     entry_name = default_weights if weights in (None, "default") else weights
+    known: list[Any] = []
     if entry_name in entries:
         entry, file = entries[entry_name], None
         if weights is not None:
@@ -281,15 +306,21 @@ def _torchvision(
         known = [e for e in entries.values() if digest.startswith(e.url[:-4].rsplit("-", 1)[1])]
         entry = known[0] if known else entries[default_weights]
     presets = entry.transforms()
+    mean, std = tuple(presets.mean), tuple(presets.std)
+    if file is not None and entry_name not in entries and not known:
+        mean, std = _own_preprocessing(file) or (mean, std)
 
     def build() -> tuple[torch.nn.Module, Forward]:
         network = _seeded(make)
         if file is not None:
-            _load_by_name(network, _read_weights(file, name), file, name)
+            state = _as_torchvision_names(_read_weights(file), name)
+            if hasattr(network, "fc6"):
+                state = _classifier_as_convolutions(state)
+            _load_by_name(network, state, file, name)
         return network, _cut_at(network, cut.module)
 
     return Backbone(
-        name, layer, cut.channels, cut.stride, tuple(presets.mean), tuple(presets.std),
+        name, layer, cut.channels, cut.stride, mean, std,
         file or "none", _sha256(file), "BSD-3-Clause (torchvision); see its page on the weights",
         build,
     )  # fmt: skip
@@ -312,11 +343,49 @@ def _torchvision_file(name: str, entry: Any) -> str:
     return str(file)
 
 
+# Where a list of ResNet's parts, as retrieval programs keep it, has which of them.
+_RESNET_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+
+
+def _as_torchvision_names(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The network's tensors of a retrieval program's file, named as torchvision does."""
+    behind_the_network = ("pool.", "adpool.", "whiten.")
+    state = {k: v for k, v in state.items() if not k.startswith(behind_the_network)}
+    if not name.startswith("resnet"):
+        return state
+    renamed = {}
+    for key, value in state.items():
+        first, _, rest = key.partition(".")
+        part, _, inside = rest.partition(".")
+        if first == "features" and part.isdecimal() and int(part) < len(_RESNET_PARTS):
+            key = f"{_RESNET_PARTS[int(part)]}.{inside}"
+        renamed[key] = value
+    return renamed
+
+
+def _own_preprocessing(file: str) -> tuple[Any, Any] | None:
+    """Mean and standard deviation that a retrieval program's file brings along, if it does."""
+    contents = read_plain_contents(file)
+    for block in ("meta", "preprocess"):
+        known = contents.get(block) if isinstance(contents, Mapping) else None
+        if isinstance(known, Mapping) and "mean" in known and "std" in known:
+            try:
+                mean, std = (tuple(as_array(known[k]).ravel().tolist()) for k in ("mean", "std"))
+            except ValueError:
+                mean = std = ()
+            if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+                raise WeightsError(f"{file}: its mean and std are not 3 numbers each, std above 0.")
+            return mean, std
+    return None
+
+
 def _load_by_name(network: torch.nn.Module, state: Mapping[str, Any], file: str, name: str) -> None:
     """Load what the network has; a classifier may be missing or be one too many."""
     heads = ("classifier.", "fc.", "head.")
     own = network.state_dict()
-    body = {k: v for k, v in own.items() if not k.startswith(heads)}
+    # Counts of training batches mean nothing here, and older files have none.
+    counts = "num_batches_tracked"
+    body = {k: v for k, v in own.items() if not k.startswith(heads) and not k.endswith(counts)}
     wrong = [k for k, v in body.items() if k not in state or state[k].shape != v.shape]
     wrong += [k for k in state if k not in own and not k.startswith(heads)]
     if wrong:
@@ -358,7 +427,7 @@ def _timm(name: str, weights: str | None, layer: str) -> Backbone:
         source = weights or "none"
         digest = _sha256(weights)
         if weights is not None:
-            _load_by_name(network, _read_weights(weights, name), weights, name)
+            _load_by_name(network, _read_weights(weights), weights, name)
     index = list(layers).index(cut.module)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -441,30 +510,15 @@ def _pick_layer(name: str, layers: Mapping[str, Layer], layer: str) -> Layer:
     return layers[layer]
 
 
-def _read_weights(file: str, name: str) -> Mapping[str, Any]:
+def _read_weights(file: str) -> Mapping[str, Any]:
     """The tensors of a file, by name. Runs no code that the file may hold."""
-    import torch
-
-    if not os.path.isfile(file):
-        raise WeightsError(f"{name}: there is no weights file {file!r}.")
-    try:
-        if file.endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            state: Any = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise whatever the damage leads to
-        raise WeightsError(
-            f"{file}: is not a file of plain tensors as torch.save writes it "
-            f"({type(error).__name__}: {str(error).splitlines()[0]})."
-        ) from error
+    state = read_plain_contents(file)
     for wrapper in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not all(hasattr(v, "shape") for v in state.values()):
         raise WeightsError(f"{file}: holds no mapping from names to tensors.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def _sha256(file: str | None) -> str:

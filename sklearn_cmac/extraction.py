@@ -261,7 +261,7 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
             enlarge=self.enlarge,
             box=cut,
             multiple=backbone.multiple,
-            min_side=backbone.stride,
+            min_side=backbone.min_side,
         )
         activations = backbone.activations(rgb, self._device(), self.precision)
         if not np.isfinite(activations).all():

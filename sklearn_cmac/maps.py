@@ -280,6 +280,31 @@ class ActivationMap:
         height, width, channels = self.activations.shape
         return f"ActivationMap({self.name!r}, {height}x{width} cells, {channels} channels)"
 
+    def cells_inside(self, box: Box) -> tuple[slice, slice, Box]:
+        """The cells whose centre lies inside a box of the photo, or else the nearest cell.
+
+        Parameters
+        ----------
+        box : tuple of 4 floats
+            (x0, y0, x1, y1) in pixels of the photo.
+
+        Returns
+        -------
+        rows, cols : slice
+        window : tuple of 4 floats
+            The part of the photo that these cells divide among them.
+
+        Raises
+        ------
+        PhotoError
+            If the box does not lie in the photo.
+        """
+        x0, y0, x1, y1 = check_box_inside(box, self.photo_size, self.name)
+        height, width = self.shape
+        rows, top, bottom = _cells_inside(y0, y1, self.window[1], self.window[3], height)
+        cols, left, right = _cells_inside(x0, x1, self.window[0], self.window[2], width)
+        return rows, cols, (left, top, right, bottom)
+
     def crop(self, box: Box) -> ActivationMap:
         """Keep the cells whose centre lies inside a box of the photo (crop X).
 
@@ -296,14 +321,11 @@ class ActivationMap:
         PhotoError
             If the box does not lie in the photo.
         """
-        x0, y0, x1, y1 = check_box_inside(box, self.photo_size, self.name)
-        height, width = self.shape
-        rows, top, bottom = _cells_inside(y0, y1, self.window[1], self.window[3], height)
-        cols, left, right = _cells_inside(x0, x1, self.window[0], self.window[2], width)
+        rows, cols, window = self.cells_inside(box)
         return replace(
             self,
             arrays=self.arrays.crop(rows, cols),
-            window=(left, top, right, bottom),
+            window=window,
             embedding=None,
             regions=None,
         )

@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
-from sklearn_cmac.pooling import ClusterMaxPooler
+from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import GridRegions, NCutClusterer, WholeRegion
 from sklearn_cmac.whitening import RegionWhitener
@@ -41,7 +41,7 @@ def make_cmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: A
     """
     # Seeded, so that a pipeline fitted again on the same photos is the same.
     pca = ActivationPCA(random_state=0)
-    return _make(NCutClusterer(), memory, verbose, params, pca=pca)
+    return _make(memory, verbose, params, pca=pca, regions=NCutClusterer())
 
 
 def make_rmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
@@ -63,7 +63,7 @@ def make_rmac_pipeline(*, memory: Any = None, verbose: bool = False, **params: A
     >>> make_rmac_pipeline(regions__n_levels=4)["regions"]
     GridRegions(n_levels=4)
     """
-    return _make(GridRegions(), memory, verbose, params)
+    return _make(memory, verbose, params, regions=GridRegions())
 
 
 def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
@@ -85,19 +85,181 @@ def make_mac_pipeline(*, memory: Any = None, verbose: bool = False, **params: An
     >>> make_mac_pipeline(whiten__n_components=256)["whiten"].n_components
     256
     """
-    return _make(WholeRegion(), memory, verbose, params)
+    return _make(memory, verbose, params)
 
 
-def _make(
-    regions: Any, memory: Any, verbose: bool, params: dict[str, Any], **before_regions: Any
+def make_siamac_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """MAC with learned whitening: siaMAC (Radenović, Tolias, Chum, ECCV 2016), bar its network.
+
+    It is fitted with a label for each photo, or with ``whiten__pairs``. The network that the
+    authors fine-tuned comes with `checkpoints.pipeline_from_checkpoint`.
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_siamac_pipeline
+    >>> make_siamac_pipeline()["whiten"]
+    RegionWhitener(method='learned')
+    """
+    return _make(memory, verbose, params, whiten=RegionWhitener(method="learned"))
+
+
+def make_spoc_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """The whole map summed about its centre: SPoC (Babenko, Lempitsky, ICCV 2015).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_spoc_pipeline
+    >>> make_spoc_pipeline(pool__center_prior=False)["pool"]
+    SPoCPooler(center_prior=False)
+    """
+    return _make(memory, verbose, params, pool=SPoCPooler())
+
+
+def make_crow_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Strong cells and rare channels: CroW (Kalantidis, Mellina, Osindero, ECCVW 2016).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_crow_pipeline
+    >>> make_crow_pipeline()["pool"]
+    CroWPooler()
+    """
+    return _make(memory, verbose, params, pool=CroWPooler())
+
+
+def make_gem_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """The generalized mean of the whole map: GeM (Radenović, Tolias, Chum, TPAMI 2019).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_gem_pipeline
+    >>> make_gem_pipeline(pool__p=4.0)["pool"]
+    GeMPooler(p=4.0)
+    """
+    return _make(memory, verbose, params, pool=GeMPooler())
+
+
+def make_dir_pipeline(
+    *, layer: Any = None, memory: Any = None, verbose: bool = False, **params: Any
 ) -> Pipeline:
-    steps = {
+    """ResNet101, a grid of two levels, and a layer or PCA after pooling: DIR (Gordo et al.).
+
+    DIR trained the network and the layer for retrieval. With ImageNet's weights and without a
+    layer this is the system from which that training starts. For proposals in place of the grid,
+    set ``regions=BoxRegions(...)``.
+
+    Parameters
+    ----------
+    layer : FullyConnected, optional
+        What DIR calls shift and FC: of a shift s and a layer of W and b, it is
+        ``FullyConnected(W, W @ s + b)``. Default: PCA whitening.
+    memory, verbose, **params
+        As for `make_cmac_pipeline`; ``features__weights`` is the network's file.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` or `project`, and `aggregate`.
+
+    References
+    ----------
+    A. Gordo, J. Almazán, J. Revaud, D. Larlus, "End-to-end learning of deep visual
+    representations for image retrieval", IJCV 2017.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_dir_pipeline
+    >>> make_dir_pipeline()["regions"]
+    GridRegions(n_levels=2, stride=32)
+    """
+    steps: dict[str, Any] = {
+        "features": ConvFeatureExtractor("resnet101", max_size=800),
+        "regions": GridRegions(n_levels=2, stride=32),
+    }
+    if layer is not None:
+        steps.update(whiten=None, project=layer)
+    return _make(memory, verbose, params, **steps)
+
+
+def make_neural_codes_pipeline(
+    *, memory: Any = None, verbose: bool = False, **params: Any
+) -> Pipeline:
+    """VGG16's first fully connected layer: neural codes (Babenko et al., ECCV 2014).
+
+    The publication squeezes each photo to the square that the layer was trained on. Here the
+    photo keeps its shape, the layer slides over it, and the maximum is taken; on a square photo
+    with ``features__max_size=224`` both are the same.
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features`, `regions`, `pool`, `whiten` and `aggregate`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_neural_codes_pipeline
+    >>> make_neural_codes_pipeline()["features"].layer
+    'fc6'
+    """
+    features = ConvFeatureExtractor("vgg16", layer="fc6", max_size=512, enlarge=True)
+    return _make(memory, verbose, params, features=features)
+
+
+def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> Pipeline:
+    """MAC, but for the steps that a system has otherwise; None leaves one out."""
+    mac = {
         "features": ConvFeatureExtractor(),
-        **before_regions,
-        "regions": regions,
+        "pca": None,
+        "regions": WholeRegion(),
         "pool": ClusterMaxPooler(),
+        "project": None,
         "whiten": RegionWhitener(),
         "aggregate": L2Aggregator(),
     }
-    pipeline = Pipeline(list(steps.items()), memory=memory, verbose=verbose)
-    return pipeline.set_params(**params)
+    present = [(name, step) for name, step in {**mac, **steps}.items() if step is not None]
+    return Pipeline(present, memory=memory, verbose=verbose).set_params(**params)

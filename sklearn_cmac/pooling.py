@@ -1,44 +1,28 @@
-"""One vector for each region: the maximum of the activations of its cells."""
+"""One vector for each region: what the activations of its cells come to, channel by channel."""
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._steps import RecordStep, check_records
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import PhotoError
 
 
-class ClusterMaxPooler(RecordStep, BaseEstimator):
-    """Maximum activation of each channel over each region.
-
-    Parameters
-    ----------
-    region_weight : {"area", "sqrt_area"} or None, default=None
-        What a region counts for when `L2Aggregator` sums: the number of its cells, the
-        square root of that, or as much as any other, as in the paper.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmac import ActivationMap, ClusterMaxPooler, WholeRegion
-    >>> activations = np.arange(24.0).reshape(3, 4, 2)
-    >>> record = WholeRegion().transform([ActivationMap.from_arrays(activations)])
-    >>> ClusterMaxPooler().fit_transform(record)[0].vectors
-    array([[22., 23.]])
-    """
+class _Pooler(RecordStep, BaseEstimator):
+    """Weighs the cells of a map, then pools each region's. Nothing is fitted."""
 
     _parameter_constraints: dict = {"region_weight": [StrOptions({"area", "sqrt_area"}), None]}
 
-    def __init__(self, region_weight: str | None = None):
-        self.region_weight = region_weight
+    region_weight: str | None
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> ClusterMaxPooler:
+    def fit(self, X: Any, y: Any = None) -> _Pooler:
         """Check the parameters.
 
         Parameters
@@ -73,18 +57,230 @@ class ClusterMaxPooler(RecordStep, BaseEstimator):
         return [self._pool(record) for record in check_records(X, self, "regions")]
 
     def _pool(self, record: ActivationMap) -> RegionVectors:
-        activations, regions = record.activations, record.regions
-        cells = np.asarray(activations).reshape(-1, activations.shape[-1])
-        if len(regions.indices) and regions.indices.max() >= len(cells):
+        activations, regions = np.asarray(record.activations), record.regions
+        if regions.indices.max() >= activations.shape[0] * activations.shape[1]:
             raise PhotoError(f"{record.name}: its regions are of a {regions.shape} map, not of it")
-        vectors = np.stack([cells[region].max(axis=0) for region in regions])
+        cells = self._weigh(activations).reshape(-1, activations.shape[-1])
+        vectors = np.stack([self._reduce(cells[region]) for region in regions])
         if not np.isfinite(vectors).all():
             raise PhotoError(f"{record.name}: its activations are not finite numbers")
-        return RegionVectors(vectors, self._weights(regions.areas), record.name, regions)
+        return RegionVectors(vectors, self._region_weights(regions.areas), record.name, regions)
 
-    def _weights(self, areas: np.ndarray) -> np.ndarray:
+    def _region_weights(self, areas: np.ndarray) -> np.ndarray:
         if self.region_weight == "area":
             return areas.astype(np.float32)
         if self.region_weight == "sqrt_area":
             return np.sqrt(areas, dtype=np.float32)
         return np.ones(len(areas), np.float32)
+
+    def _weigh(self, activations: np.ndarray) -> np.ndarray:
+        """The map (H, W, D) with its cells and channels weighted."""
+        return activations
+
+    def _reduce(self, cells: np.ndarray) -> np.ndarray:
+        """One vector (D,) for the cells (n, D) of a region."""
+        raise NotImplementedError
+
+
+class ClusterMaxPooler(_Pooler):
+    """Maximum activation of each channel over each region.
+
+    Parameters
+    ----------
+    region_weight : {"area", "sqrt_area"} or None, default=None
+        What a region counts for when `L2Aggregator` sums: the number of its cells, the
+        square root of that, or as much as any other, as in the paper.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, ClusterMaxPooler, WholeRegion
+    >>> activations = np.arange(24.0).reshape(3, 4, 2)
+    >>> record = WholeRegion().transform([ActivationMap.from_arrays(activations)])
+    >>> ClusterMaxPooler().fit_transform(record)[0].vectors
+    array([[22., 23.]])
+    """
+
+    def __init__(self, region_weight: str | None = None):
+        self.region_weight = region_weight
+
+    def _reduce(self, cells: np.ndarray) -> np.ndarray:
+        return cells.max(axis=0)
+
+
+class GeMPooler(_Pooler):
+    """Generalized mean of each channel over each region: between mean and maximum.
+
+    Parameters
+    ----------
+    p : float, default=3
+        Exponent in ``mean(x ** p) ** (1 / p)``. 1 is the mean, infinity the maximum.
+        Activations below 1e-6 count as 1e-6.
+    region_weight : {"area", "sqrt_area"} or None, default=None
+        As in `ClusterMaxPooler`.
+
+    References
+    ----------
+    F. Radenović, G. Tolias, O. Chum, "Fine-tuning CNN image retrieval with no human
+    annotation", TPAMI 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, GeMPooler, WholeRegion
+    >>> activations = np.array([[[3.0], [4.0], [5.0], [6.0]]])
+    >>> record = WholeRegion().transform([ActivationMap.from_arrays(activations)])
+    >>> GeMPooler(p=1).fit_transform(record)[0].vectors
+    array([[4.5]])
+    >>> GeMPooler(p=3).fit_transform(record)[0].vectors.round(4)
+    array([[4.7622]])
+    """
+
+    _parameter_constraints: dict = {
+        "p": [Interval(Real, 0, None, closed="right")],
+        **_Pooler._parameter_constraints,
+    }
+
+    def __init__(self, p: float = 3.0, region_weight: str | None = None):
+        self.p = p
+        self.region_weight = region_weight
+
+    def _reduce(self, cells: np.ndarray) -> np.ndarray:
+        return generalized_mean(cells, self.p)
+
+
+class SPoCPooler(_Pooler):
+    """Sum of each channel over each region, cells near the photo's centre counting more.
+
+    The regions of a partition add up to the whole map's vector.
+
+    Parameters
+    ----------
+    center_prior : bool, default=True
+        Whether cells are weighted with a Gaussian about the centre of the map. Its standard
+        deviation is a third of the centre's distance from the nearest edge.
+    region_weight : {"area", "sqrt_area"} or None, default=None
+        As in `ClusterMaxPooler`.
+
+    Notes
+    -----
+    The map's centre is the middle of its cells. The publication counts cells from 1 and has
+    the centre at (H / 2, W / 2), half a cell away, which treats a mirrored photo otherwise.
+
+    References
+    ----------
+    A. Babenko, V. Lempitsky, "Aggregating deep convolutional features for image retrieval",
+    ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, SPoCPooler, WholeRegion
+    >>> record = WholeRegion().transform([ActivationMap.from_arrays(np.ones((3, 3, 1)))])
+    >>> SPoCPooler(center_prior=False).fit_transform(record)[0].vectors
+    array([[9.]])
+    >>> SPoCPooler().fit_transform(record)[0].vectors.round(4)
+    array([[1.6146]])
+    """
+
+    _parameter_constraints: dict = {
+        "center_prior": ["boolean"],
+        **_Pooler._parameter_constraints,
+    }
+
+    def __init__(self, center_prior: bool = True, region_weight: str | None = None):
+        self.center_prior = center_prior
+        self.region_weight = region_weight
+
+    def _weigh(self, activations: np.ndarray) -> np.ndarray:
+        if not self.center_prior:
+            return activations
+        return activations * center_prior(*activations.shape[:2])[..., None]
+
+    def _reduce(self, cells: np.ndarray) -> np.ndarray:
+        return _sum(cells)
+
+
+class CroWPooler(_Pooler):
+    """Sum of each channel over each region, strong cells and rare channels counting more.
+
+    Both weights are those of the whole photo, so the regions of a partition add up to the
+    whole map's vector.
+
+    Parameters
+    ----------
+    region_weight : {"area", "sqrt_area"} or None, default=None
+        As in `ClusterMaxPooler`.
+
+    References
+    ----------
+    Y. Kalantidis, C. Mellina, S. Osindero, "Cross-dimensional weighting for aggregated deep
+    convolutional features", ECCV 2016 workshops.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, CroWPooler, WholeRegion
+    >>> activations = np.array([[[3.0, 0.0], [0.0, 4.0], [0.0, 4.0]]])
+    >>> record = WholeRegion().transform([ActivationMap.from_arrays(activations)])
+    >>> CroWPooler().fit_transform(record)[0].vectors.round(4)
+    array([[2.256 , 2.5638]])
+    """
+
+    def __init__(self, region_weight: str | None = None):
+        self.region_weight = region_weight
+
+    def _weigh(self, activations: np.ndarray) -> np.ndarray:
+        return activations * crow_cell_weights(activations)[..., None] * rarity(activations)
+
+    def _reduce(self, cells: np.ndarray) -> np.ndarray:
+        return _sum(cells)
+
+
+def generalized_mean(cells: np.ndarray, p: float) -> np.ndarray:
+    """``mean(max(x, 1e-6) ** p) ** (1 / p)`` over the rows of `cells` (n, D).
+
+    Returns
+    -------
+    ndarray of shape (D,)
+        Of the cells' number format, at least single precision.
+    """
+    cells = np.maximum(cells, 1e-6, dtype=np.result_type(cells, np.float32))
+    top = cells.max(axis=0)
+    if np.isinf(p):
+        return top
+    # As shares of the maximum, so that no power overflows.
+    return top * np.mean((cells / top) ** p, axis=0) ** (1 / p)
+
+
+def center_prior(height: int, width: int) -> np.ndarray:
+    """SPoC's Gaussian about the middle of a map, 1 there, of shape (H, W), float32."""
+    sigma = min(height, width) / 6
+    y, x = np.ogrid[:height, :width]
+    squared = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2
+    return np.exp(-squared / (2 * sigma**2)).astype(np.float32)
+
+
+def crow_cell_weights(activations: np.ndarray) -> np.ndarray:
+    """``sqrt(S / |S|)`` of a map (H, W, D), S being the sum over channels; shape (H, W)."""
+    strength = np.maximum(_sum(activations, axis=-1), 0)
+    norm = np.linalg.norm(strength)
+    return np.sqrt(strength / norm) if norm else strength
+
+
+def rarity(activations: np.ndarray) -> np.ndarray:
+    """``log(sum(Q) / Q_k)`` of a map (H, W, D), Q_k the share of cells where channel k is not 0.
+
+    Returns
+    -------
+    ndarray of shape (D,), float32
+        0 for a channel that is 0 everywhere.
+    """
+    share = np.count_nonzero(activations, axis=(0, 1)) / activations[..., 0].size
+    inverse = np.divide(share.sum(), share, where=share > 0, out=np.ones_like(share))
+    return np.log(inverse).astype(np.float32)
+
+
+def _sum(activations: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Sum in at least single precision: half precision ends at 65504."""
+    return activations.sum(axis=axis, dtype=np.result_type(activations, np.float32))

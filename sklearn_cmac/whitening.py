@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from sklearn_cmac._matching import difference_covariance, pairs_from_labels, whitening_factor
 from sklearn_cmac._steps import TableOrSequenceStep, check_vectors, is_table
 
 
 class RegionWhitener(TableOrSequenceStep, BaseEstimator):
-    """Unit length, PCA whitening, unit length again, for each region vector.
+    """Unit length, whitening, unit length again, for each region vector.
 
     Fit it on photos that are not searched, or at least not tuned to: on the collection
     itself it sees what it will be tested on.
@@ -26,34 +28,58 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
     ----------
     n_components : int, optional
         D', dimensions to keep. Default: all whose variance is not zero.
+    method : {"pca", "learned"}, default="pca"
+        "pca" makes all vectors spread evenly. "learned" does so for the *differences* of
+        vectors that show the same object, so that these count little, and then turns to the
+        principal axes: siaMAC's L_w. It needs labels, or pairs of photos, to fit.
     shrinkage : float, default=0
-        s in ``1 / sqrt(λ + s * mean(λ))``, λ being the variance along a principal axis. 0 is
-        full whitening, the paper's; above, axes of little variance, which are mostly noise,
-        are amplified less.
+        s in ``1 / sqrt(λ + s * mean(λ))``, λ being the variance along a principal axis, of
+        the vectors or, for "learned", of the differences. 0 is full whitening, the paper's;
+        above, axes of little variance, which are mostly noise, are amplified less.
+    distractor : str or int, optional
+        For "learned", the label of photos that show none of the objects: they match none.
+    max_pairs : int, default=20000
+        For "learned", matching pairs that are drawn if the labels make more.
+    random_state : int, RandomState instance or None, default=0
+        Draws these pairs.
 
     Attributes
     ----------
     mean_ : ndarray of shape (D,)
         Of the unit vectors.
     components_ : ndarray of shape (D', D)
-        Principal axes, each divided by ``sqrt(λ + s * mean(λ))``.
+        "pca": principal axes, each divided by ``sqrt(λ + s * mean(λ))``. "learned": the
+        principal axes of vectors that are whitened by the differences, times that whitening.
     explained_variance_ : ndarray of shape (D',)
         λ of the axes that are kept, descending.
     n_features_in_ : int
         D.
     n_regions_, n_photos_ : int
         How many vectors, of how many photos, it was fitted on.
+    n_pairs_ : int
+        How many pairs of photos; only for "learned".
 
     Warns
     -----
     UserWarning
         If there are fewer than 10 D region vectors: the axes of least variance, which
-        whitening amplifies most, are then hardly known.
+        whitening amplifies most, are then hardly known. For "learned" also if the
+        differences leave some direction out.
+
+    Notes
+    -----
+    L_w is ``V^T P0 (x - m)``, with P0 the inverse Cholesky factor of the differences'
+    covariance, and V the principal axes of ``P0 (x - m)``. The authors' program takes as m the
+    mean of one photo of each pair, we that of all vectors. Of photos with several regions, each
+    region matches the most similar one of the other photo.
 
     References
     ----------
     H. Jégou, O. Chum, "Negative evidences and co-occurences in image retrieval: the benefit
     of PCA and whitening", ECCV 2012.
+
+    F. Radenović, G. Tolias, O. Chum, "CNN image retrieval learns from BoW: unsupervised
+    fine-tuning with hard examples", ECCV 2016.
 
     Examples
     --------
@@ -64,30 +90,88 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
     >>> whitener = RegionWhitener(n_components=4).fit(photos)
     >>> whitener.transform(photos[:1])[0].vectors.shape
     (20, 4)
+    >>> learned = RegionWhitener(method="learned").fit(photos, ["arch", "tower"] * 5)
+    >>> learned.n_pairs_
+    20
     """
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "method": [StrOptions({"pca", "learned"})],
         "shrinkage": [Interval(Real, 0, None, closed="left")],
+        "distractor": [str, Integral, None],
+        "max_pairs": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
-    def __init__(self, n_components: int | None = None, shrinkage: float = 0.0):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        method: str = "pca",
+        shrinkage: float = 0.0,
+        distractor: Any = None,
+        max_pairs: int = 20_000,
+        random_state: Any = 0,
+    ):
         self.n_components = n_components
+        self.method = method
         self.shrinkage = shrinkage
+        self.distractor = distractor
+        self.max_pairs = max_pairs
+        self.random_state = random_state
+
+    @classmethod
+    def from_arrays(cls, mean: Any, components: Any) -> RegionWhitener:
+        """A fitted whitener with a mean and axes from elsewhere.
+
+        Parameters
+        ----------
+        mean : array-like of shape (D,)
+        components : array-like of shape (D', D)
+            Each row is multiplied with a unit vector less the mean.
+
+        Returns
+        -------
+        RegionWhitener
+            It does not know what vectors it was fitted on.
+
+        Raises
+        ------
+        ValueError
+            If the arrays have other shapes, or are not finite.
+        """
+        components = check_array(components, dtype=[np.float64, np.float32])
+        mean = check_array(mean, dtype=components.dtype, ensure_2d=False)
+        if mean.shape != components.shape[1:]:
+            raise ValueError(f"mean is ({components.shape[1]},), got shape {mean.shape}")
+        whitener = cls(n_components=len(components))
+        whitener.mean_, whitener.components_ = mean, components
+        whitener._n_features_out, whitener.n_features_in_ = components.shape
+        whitener._fitted_on_records = True
+        return whitener
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> RegionWhitener:
-        """Find the principal axes of region vectors.
+    def fit(self, X: Any, y: Any = None, pairs: Any = None) -> RegionWhitener:
+        """Find the axes to which region vectors are turned, and their scales.
 
         Parameters
         ----------
         X : sequence of RegionVectors or of arrays of shape (R_i, D), or array-like of shape (n, D)
             The vectors of each photo, or one vector a row.
-        y : ignored
+        y : array-like of shape (n_photos,), optional
+            For "learned", a label for each photo: those with the same label match.
+        pairs : array-like of int of shape (P, 2), optional
+            For "learned", positions in `X` of photos that match, instead of labels. In a
+            pipeline it is ``whiten__pairs``.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 2 vectors or, for "learned", if no two photos match.
         """
         self._fitted_on_records = not is_table(X)
         if self._fitted_on_records:
@@ -113,10 +197,68 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
                 stacklevel=2,
             )
         mean, covariance = _moments(photos, self.n_features_in_)
-        self._set_axes(mean, covariance, dtype if dtype == np.float64 else np.dtype(np.float32))
+        factor = None
+        if self.method == "learned":
+            each = photos if self._fitted_on_records else list(photos[0][:, None])
+            factor = self._factor_of_differences(each, y, pairs)
+        self._set_axes(mean, covariance, factor, np.promote_types(dtype, np.float32))
         return self
 
-    def _set_axes(self, mean: np.ndarray, covariance: np.ndarray, dtype: np.dtype) -> None:
+    def _factor_of_differences(self, photos: list[np.ndarray], y: Any, pairs: Any) -> np.ndarray:
+        """P0, of the photos' matching pairs."""
+        pairs = self._matching_pairs(len(photos), y, pairs)
+        self.n_pairs_ = len(pairs)
+        differences = difference_covariance(photos, pairs)
+        mean_variance = np.trace(differences) / len(differences)
+        if mean_variance <= np.finfo(np.float64).eps ** 2:
+            raise ValueError(
+                f"the {self.n_pairs_} matching pairs differ in none of n_features="
+                f"{self.n_features_in_} dimensions, so there is nothing to learn from them; are "
+                "they copies of one photo?"
+            )
+        differences[np.diag_indices_from(differences)] += self.shrinkage * mean_variance
+        factor, loading = whitening_factor(differences)
+        if loading:
+            warnings.warn(
+                f"whitening of {len(differences)} dimensions learned from {self.n_pairs_} matching "
+                f"pairs: they leave directions out, so {loading:.1g} was added to each variance "
+                "and these directions are amplified most. Give more pairs, or set shrinkage to "
+                "about 1",
+                stacklevel=4,
+            )
+        return factor
+
+    def _matching_pairs(self, n_photos: int, y: Any, pairs: Any) -> np.ndarray:
+        if pairs is None:
+            if y is None:
+                raise ValueError(
+                    "RegionWhitener(method='learned') requires y to be passed, but the target y is "
+                    "None; give a label for each photo, or pairs of photos"
+                )
+            y = column_or_1d(y)
+            if len(y) != n_photos:
+                raise ValueError(f"got {len(y)} labels for {n_photos} photos")
+            pairs = pairs_from_labels(y, self.distractor, self.max_pairs, self.random_state)
+            if not len(pairs):
+                raise ValueError(
+                    f"no two of {n_photos} photos have the same label, so there is nothing to "
+                    "learn from; give labels that photos share, or use method='pca'"
+                )
+        pairs = np.asarray(pairs)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
+            raise ValueError(f"pairs are integers of shape (P, 2), got {pairs.dtype} {pairs.shape}")
+        if pairs.min() < 0 or pairs.max() >= n_photos:
+            raise ValueError(
+                f"pairs name photos by their position, 0 to {n_photos - 1}; got {pairs.min()} to "
+                f"{pairs.max()}"
+            )
+        return pairs
+
+    def _set_axes(
+        self, mean: np.ndarray, covariance: np.ndarray, factor: np.ndarray | None, dtype: np.dtype
+    ) -> None:
+        if factor is not None:
+            covariance = factor @ covariance @ factor.T
         variance, axes = np.linalg.eigh(covariance)
         variance, axes = variance[::-1], axes[:, ::-1].T
         # What rounding alone can produce, of the vectors or of the covariance, is no variance
@@ -129,12 +271,21 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         # An axis and its opposite are as good; the largest entry decides.
         axes = axes[:keep]
         axes = axes * np.sign(axes[np.arange(keep), np.abs(axes).argmax(axis=1)])[:, None]
-        damped = variance[:keep] + self.shrinkage * max(variance.mean(), 0)
-        inverse = np.divide(1, np.sqrt(damped), where=damped > 0, out=np.zeros(keep))
+        if factor is not None:
+            components = axes @ factor
+        else:
+            damped = variance[:keep] + self.shrinkage * max(variance.mean(), 0)
+            inverse = np.divide(1, np.sqrt(damped), where=damped > 0, out=np.zeros(keep))
+            components = axes * inverse[:, None]
         self.mean_ = mean.astype(dtype)
-        self.components_ = (axes * inverse[:, None]).astype(dtype)
+        self.components_ = components.astype(dtype)
         self.explained_variance_ = variance[:keep].astype(dtype)
         self._n_features_out = keep
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.method == "learned"
+        return tags
 
     def transform(self, X: Any) -> Any:
         """Whiten region vectors.

@@ -13,18 +13,25 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import sklearn_cmac
 from sklearn_cmac import (
     ActivationPCA,
+    BoxRegions,
+    ClustererRegions,
     ClusterMaxPooler,
     ConvFeatureExtractor,
+    CroWPooler,
+    FullyConnected,
+    GeMPooler,
     GridRegions,
     L2Aggregator,
     NCutClusterer,
     RegionWhitener,
+    SPoCPooler,
     WholeRegion,
 )
 
 ESTIMATORS = [
-    ActivationPCA, ClusterMaxPooler, ConvFeatureExtractor, GridRegions, L2Aggregator,
-    NCutClusterer, RegionWhitener, WholeRegion,
+    ActivationPCA, BoxRegions, ClusterMaxPooler, ClustererRegions, ConvFeatureExtractor,
+    CroWPooler, FullyConnected, GeMPooler, GridRegions, L2Aggregator, NCutClusterer,
+    RegionWhitener, SPoCPooler, WholeRegion,
 ]  # fmt: skip
 
 
@@ -43,6 +50,8 @@ def expected_failures(estimator):
         ActivationPCA(normalize=True, weighting="whiten"),
         RegionWhitener(),
         RegionWhitener(n_components=2, shrinkage=1.0),
+        RegionWhitener(method="learned"),
+        FullyConnected(),
         L2Aggregator(),
         NCutClusterer(n_clusters=3),
     ],
@@ -73,10 +82,16 @@ def inputs(pixels, records):
         ConvFeatureExtractor: [pixels, pixels[::-1]],
         ActivationPCA: records,
         NCutClusterer: embedded,
+        ClustererRegions: embedded,
         GridRegions: records,
+        BoxRegions: records,
         WholeRegion: records,
         ClusterMaxPooler: proposed,
+        GeMPooler: proposed,
+        SPoCPooler: proposed,
+        CroWPooler: proposed,
         RegionWhitener: pooled,
+        FullyConnected: pooled,
         L2Aggregator: pooled,
     }
 

@@ -57,6 +57,44 @@ def test_lite0_layers_have_the_declared_shape(layer, cells, pixels):
     assert 96 // backbone.stride == cells[0]
 
 
+@pytest.fixture(scope="module")
+def whole_vgg16(tmp_path_factory):
+    """All of VGG16 and a file of it. The classifier's weights share few numbers, so it is small."""
+    import torchvision
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        network = torchvision.models.vgg16(weights=None)
+    network.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+    for k in (0, 3, 6):
+        rows, columns = network.classifier[k].weight.shape
+        # Weight (i, j) is number i + j of a row of random ones.
+        numbers = torch.randn(rows + columns, generator=generator) / columns**0.5
+        weight = numbers.as_strided((rows, columns), (1, 1))
+        network.classifier[k].weight = torch.nn.Parameter(weight)
+        network.classifier[k].bias = torch.nn.Parameter(torch.randn(rows, generator=generator))
+    file = tmp_path_factory.mktemp("vgg16") / "whole.pth"
+    torch.save(network.state_dict(), file)
+    return network.eval().requires_grad_(False), file
+
+
+@pytest.mark.parametrize(("layer", "depth"), [("fc6", 2), ("fc7", 5)])
+def test_neural_codes_are_torchvisions_classifier_layers(layer, depth, whole_vgg16, rng):
+    import torchvision
+
+    network, file = whole_vgg16
+    pixels = rng.integers(0, 255, (224, 224, 3), np.uint8)
+    presets = torchvision.models.VGG16_Weights.IMAGENET1K_V1.transforms()
+    x = network.features(normalized(pixels, presets.mean, presets.std))
+    expected = network.classifier[:depth](network.avgpool(x).flatten(1))[0]
+    extractor = ConvFeatureExtractor("vgg16", file, layer)
+    (record,) = extractor.fit_transform([pixels])
+    assert record.activations.shape == (1, 1, 4096)
+    np.testing.assert_allclose(record.activations[0, 0], expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(PhotoError, match="needs at least 224 on each side"):
+        extractor.transform([pixels[:200]])
+
+
 @pytest.mark.parametrize(("layer", "depth"), [("conv5_3", 30), ("pool5", 31)])
 def test_vgg16_is_torchvisions_with_the_caffe_preprocessing(layer, depth, pixels, tmp_path):
     import torchvision
@@ -121,7 +159,7 @@ def test_convolutional_networks_of_timm(layer, pixels):
     [
         ("vgg61", "default", "there are 'efficientnet_lite0', 'vgg16', 'resnet101' and 'timm/"),
         ("timm/resnet1", "default", "timm has no network 'resnet1'"),
-        ("vgg16", "conv9", r"its layers are \['conv5_3', 'pool5'\]"),
+        ("vgg16", "conv9", r"its layers are \['conv5_3', 'pool5', 'fc6', 'fc7'\]"),
         ("timm/resnet18", "blocks.1", r"its layers are \['act1', 'layer1'"),
     ],
 )

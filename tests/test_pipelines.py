@@ -15,13 +15,20 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from sklearn_cmac import (
     ActivationMap,
+    FullyConnected,
     GridRegions,
     PhotoError,
     RetrievalScorer,
     WholeRegion,
     make_cmac_pipeline,
+    make_crow_pipeline,
+    make_dir_pipeline,
+    make_gem_pipeline,
     make_mac_pipeline,
+    make_neural_codes_pipeline,
     make_rmac_pipeline,
+    make_siamac_pipeline,
+    make_spoc_pipeline,
 )
 from sklearn_cmac.datasets import find_photos, load_photo_folder, make_object_scenes
 
@@ -100,6 +107,40 @@ def test_one_photo_to_fit_on(scenes):
     assert np.isfinite(descriptors).all()
     with pytest.raises(ValueError, match="at least 2 region vectors, got 1 of 1 photo"):
         make_mac_pipeline().fit(scenes.photos[:1])
+
+
+def test_every_system_describes_photos(scenes):
+    makers = (make_spoc_pipeline, make_crow_pipeline, make_gem_pipeline, make_siamac_pipeline)
+    for make in makers:
+        pipeline = make(features__max_size=128, whiten__shrinkage=1.0)
+        descriptors = pipeline.fit(scenes.photos, scenes.target).transform(scenes.photos)
+        np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, atol=1e-5)
+
+
+def test_neural_codes_of_any_shape_of_photo(scenes):
+    params = {"features__weights": None, "features__max_size": 320, "whiten": "passthrough"}
+    pipeline = make_neural_codes_pipeline(**params)
+    assert pipeline.fit_transform(scenes.photos[:2]).shape == (2, 4096)
+    (record,) = pipeline["features"].transform(scenes.photos[:1])  # of 320x240 pixels
+    assert record.activations.shape == (1, 4, 4096)
+
+
+def test_dir_sums_what_its_layer_makes_of_each_square_of_its_grid(scenes, rng):
+    shift, weight, bias = rng.random(2048) / 9, rng.standard_normal((32, 2048)), rng.random(32)
+    layer = FullyConnected(weight, weight @ shift + bias)
+    params = {"features__weights": None, "features__max_size": 192}
+    pipeline = make_dir_pipeline(layer=layer, **params).fit(scenes.photos[:2])
+    (record,) = pipeline["features"].transform(scenes.photos[:1])
+    total = np.zeros(32)
+    for mask in GridRegions(2, stride=32).transform([record])[0].regions.masks():
+        vector = record.activations[mask].max(axis=0)
+        vector = weight @ (vector / np.linalg.norm(vector) + shift) + bias
+        total += vector / np.linalg.norm(vector)
+    descriptor = pipeline.transform(scenes.photos[:1])[0]
+    np.testing.assert_allclose(descriptor, total / np.linalg.norm(total), atol=1e-5)
+    assert list(pipeline.named_steps) == ["features", "regions", "pool", "project", "aggregate"]
+    whitened = make_dir_pipeline(**params).fit_transform(scenes.photos[:3])
+    assert whitened.shape[0] == 3
 
 
 # -- persistence ------------------------------------------------------------------------------

@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import lru_cache
 from numbers import Integral
-from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac._steps import RecordStep, check_records
 from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac.regions._step import RegionStep
 
 
-class _FixedRegions(RecordStep, BaseEstimator):
-    """Regions that depend on the shape of the map only. Nothing is fitted."""
-
-    _parameter_constraints: dict = {}
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> _FixedRegions:
-        """Check the parameters.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        check_records(X, self)
-        return self
-
-    def transform(self, X: Any) -> list[ActivationMap]:
-        """Propose regions.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap
-
-        Returns
-        -------
-        list of ActivationMap
-            Copies that have `regions`.
-        """
-        records = check_records(X, self)
-        return [replace(record, regions=self._propose(*record.shape)) for record in records]
-
-    def _propose(self, height: int, width: int) -> Regions:
-        raise NotImplementedError
-
-
-class GridRegions(_FixedRegions):
+class GridRegions(RegionStep):
     """R-MAC's overlapping squares at several sizes.
 
     Parameters
@@ -64,11 +22,22 @@ class GridRegions(_FixedRegions):
     n_levels : int, default=3
         L. Level l has squares of side ``2 w / (l + 1)``, w being the map's shorter side: 20
         squares of a 4:3 map, 14 of a square one, for 3 levels.
+    stride : int, optional
+        Pixels of the network's input per cell. With it the squares are laid out on the input
+        and then rounded to cells, up to one cell larger, as the region pooling of DIR's
+        program does. Default: they are laid out on the map, as R-MAC's program does.
+
+    Notes
+    -----
+    With `stride`, the input is taken to be as large as the map times the stride.
 
     References
     ----------
     G. Tolias, R. Sicre, H. Jégou, "Particular object retrieval with integral max-pooling of
     CNN activations", ICLR 2016.
+
+    A. Gordo, J. Almazán, J. Revaud, D. Larlus, "End-to-end learning of deep visual
+    representations for image retrieval", IJCV 2017.
 
     Examples
     --------
@@ -79,16 +48,20 @@ class GridRegions(_FixedRegions):
     Regions(20 regions of a 24x32 map)
     """
 
-    _parameter_constraints: dict = {"n_levels": [Interval(Integral, 1, None, closed="left")]}
+    _parameter_constraints: dict = {
+        "n_levels": [Interval(Integral, 1, None, closed="left")],
+        "stride": [Interval(Integral, 1, None, closed="left"), None],
+    }
 
-    def __init__(self, n_levels: int = 3):
+    def __init__(self, n_levels: int = 3, stride: int | None = None):
         self.n_levels = n_levels
+        self.stride = stride
 
-    def _propose(self, height: int, width: int) -> Regions:
-        return grid_regions(height, width, self.n_levels)
+    def _propose(self, record: ActivationMap) -> Regions:
+        return grid_regions(*record.shape, self.n_levels, self.stride)
 
 
-class WholeRegion(_FixedRegions):
+class WholeRegion(RegionStep):
     """One region, the whole map: its maximum is MAC.
 
     Examples
@@ -100,13 +73,32 @@ class WholeRegion(_FixedRegions):
     [12]
     """
 
-    def _propose(self, height: int, width: int) -> Regions:
+    def _propose(self, record: ActivationMap) -> Regions:
+        height, width = record.shape
         return Regions.from_windows([(0, 0, height, width)], (height, width))
 
 
 @lru_cache(maxsize=256)
-def grid_regions(height: int, width: int, n_levels: int = 3) -> Regions:
+def grid_regions(height: int, width: int, n_levels: int = 3, stride: int | None = None) -> Regions:
     """R-MAC's squares of a map of `height` rows and `width` columns.
+
+    With `stride` they are those of an input of `height * stride` x `width * stride` pixels, of
+    which each has the cells from its first pixel to its last, both rounded.
+    """
+    scale = stride or 1
+    windows, kinds = [], []
+    for level, row, col, side in _squares(height * scale, width * scale, n_levels):
+        rows, cols = (row, row + side), (col, col + side)
+        if stride:
+            rows = _rounded(*rows, stride, height)
+            cols = _rounded(*cols, stride, width)
+        windows.append((rows[0], cols[0], rows[1], cols[1]))
+        kinds.append(level - 1)
+    return Regions.from_windows(windows, (height, width), kinds)
+
+
+def _squares(height: int, width: int, n_levels: int) -> Iterator[tuple[int, int, int, int]]:
+    """Level, first row, first column and side of each square.
 
     The number of squares along the longer side is the one whose overlap is nearest to 40%.
     """
@@ -117,14 +109,17 @@ def grid_regions(height: int, width: int, n_levels: int = 3) -> Regions:
         overlap = 1 - (long - short) / steps / short
         extra = int(steps[np.argmin(np.abs(overlap - 0.4))])
     extra_rows, extra_cols = (extra, 0) if height > width else (0, extra)
-    windows, kinds = [], []
     for level in range(1, n_levels + 1):
         side = max(1, 2 * short // (level + 1))
         for row in _starts(height, side, level + extra_rows):
             for col in _starts(width, side, level + extra_cols):
-                windows.append((row, col, row + side, col + side))
-                kinds.append(level - 1)
-    return Regions.from_windows(windows, (height, width), kinds)
+                yield level, row, col, side
+
+
+def _rounded(start: int, stop: int, stride: int, n: int) -> tuple[int, int]:
+    """The cells, first and one past the last, of the pixels from `start` to before `stop`."""
+    first, last = (math.floor(pixel / stride + 0.5) for pixel in (start, stop - 1))
+    return min(first, n - 1), min(last, n - 1) + 1
 
 
 def _starts(length: int, side: int, n: int) -> list[int]:

@@ -19,6 +19,7 @@ from sklearn_cmac._steps import SequenceStep, check_records, is_table, show_prog
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
+from sklearn_cmac.regions._step import cell_points
 
 # Similarities that a batch on a device holds at most: 512 MB in single precision.
 _BATCH_ENTRIES = 2**27
@@ -243,13 +244,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
 
     def _point_sets(self, record: ActivationMap) -> list[tuple[np.ndarray, list[int]]]:
         """What of a photo is cut, and into how many clusters: its embedding, its colours."""
-        embedding = record.embedding
-        height, width, channels = embedding.shape
-        points = embedding.reshape(-1, channels)
-        if not np.isfinite(points).all():
-            raise PhotoError(f"{record.name}: its embedding is not finite")
-        if self.spatial_weight:
-            points = np.hstack([points, self.spatial_weight * _places(points, height, width)])
+        points = cell_points(record, self.spatial_weight)
         sets = [(points, _counts(self.n_clusters, "n_clusters"))]
         color_counts = _counts(self.n_color_clusters, "n_color_clusters")
         if color_counts:
@@ -293,11 +288,3 @@ def _counts(n_clusters: Any, name: str) -> list[int]:
     if counts.ndim != 1 or counts.dtype.kind not in "ui" or len(counts) == 0 or counts.min() < 1:
         raise ValueError(f"{name} is one or several whole numbers above 0, got {n_clusters!r}")
     return counts.tolist()
-
-
-def _places(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Row and column of each cell, centred, with the same total variance as `points`."""
-    places = np.indices((height, width)).reshape(2, -1).T.astype(np.float64)
-    places -= places.mean(axis=0)
-    spread = places.var(axis=0).sum()
-    return places * np.sqrt(points.var(axis=0).sum() / spread) if spread > 0 else places
