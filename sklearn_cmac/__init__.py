@@ -28,6 +28,8 @@ from sklearn_cmac.regions import (
     ClustererRegions,
     GridRegions,
     NCutClusterer,
+    RegionUnion,
+    TreeRegions,
     WholeRegion,
 )
 from sklearn_cmac.whitening import RegionWhitener
@@ -50,11 +52,13 @@ __all__ = [
     "Photo",
     "PhotoError",
     "Query",
+    "RegionUnion",
     "RegionVectors",
     "RegionWhitener",
     "Regions",
     "RetrievalScorer",
     "SPoCPooler",
+    "TreeRegions",
     "WholeRegion",
     "make_cmac_pipeline",
     "make_crow_pipeline",

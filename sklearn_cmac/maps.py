@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
 
@@ -115,6 +116,15 @@ class Regions:
     def areas(self) -> np.ndarray:
         """Number of cells of each region, of shape (R,)."""
         return np.diff(self.indptr)
+
+    def grown(self, n_cells: int) -> Regions:
+        """Each region with the cells around it, `n_cells` in every direction, corners too."""
+        if n_cells < 1:
+            return self
+        side = 2 * n_cells + 1
+        masks = maximum_filter(self.masks().view(np.uint8), size=(1, side, side), mode="constant")
+        cells = [np.flatnonzero(mask) for mask in masks.reshape(len(self), -1)]
+        return Regions.from_cells(cells, self.shape, self.kinds)
 
     def masks(self) -> np.ndarray:
         """Which cells belong to each region, as booleans of shape (R, H, W)."""

@@ -10,14 +10,16 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._steps import RecordStep, check_records
-from sklearn_cmac.maps import ActivationMap, RegionVectors
+from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
 from sklearn_cmac.photos import PhotoError
 
 
 class _Pooler(RecordStep, BaseEstimator):
     """Weighs the cells of a map, then pools each region's. Nothing is fitted."""
 
-    _parameter_constraints: dict = {"region_weight": [StrOptions({"area", "sqrt_area"}), None]}
+    _parameter_constraints: dict = {
+        "region_weight": [StrOptions({"area", "sqrt_area", "center"}), None]
+    }
 
     region_weight: str | None
 
@@ -58,19 +60,24 @@ class _Pooler(RecordStep, BaseEstimator):
 
     def _pool(self, record: ActivationMap) -> RegionVectors:
         activations, regions = np.asarray(record.activations), record.regions
+        assert regions is not None
         if regions.indices.max() >= activations.shape[0] * activations.shape[1]:
             raise PhotoError(f"{record.name}: its regions are of a {regions.shape} map, not of it")
         cells = self._weigh(activations).reshape(-1, activations.shape[-1])
         vectors = np.stack([self._reduce(cells[region]) for region in regions])
         if not np.isfinite(vectors).all():
             raise PhotoError(f"{record.name}: its activations are not finite numbers")
-        return RegionVectors(vectors, self._region_weights(regions.areas), record.name, regions)
+        return RegionVectors(vectors, self._region_weights(regions), record.name, regions)
 
-    def _region_weights(self, areas: np.ndarray) -> np.ndarray:
+    def _region_weights(self, regions: Regions) -> np.ndarray:
+        areas = regions.areas.astype(np.float32)
         if self.region_weight == "area":
-            return areas.astype(np.float32)
+            return areas
         if self.region_weight == "sqrt_area":
-            return np.sqrt(areas, dtype=np.float32)
+            return np.sqrt(areas)
+        if self.region_weight == "center":
+            prior = centrality(*regions.shape).ravel()[regions.indices]
+            return np.add.reduceat(prior, regions.indptr[:-1]) / areas
         return np.ones(len(areas), np.float32)
 
     def _weigh(self, activations: np.ndarray) -> np.ndarray:
@@ -87,9 +94,11 @@ class ClusterMaxPooler(_Pooler):
 
     Parameters
     ----------
-    region_weight : {"area", "sqrt_area"} or None, default=None
-        What a region counts for when `L2Aggregator` sums: the number of its cells, the
-        square root of that, or as much as any other, as in the paper.
+    region_weight : {"center", "area", "sqrt_area"} or None, default=None
+        What a region counts for when regions are summed or matched: how near its cells are to
+        the middle of the map (the mean of a Gaussian whose standard deviation is a sixth of
+        the map's height and width), the number of its cells, the square root of that, or as
+        much as any other, as in the paper.
 
     Examples
     --------
@@ -116,7 +125,7 @@ class GeMPooler(_Pooler):
     p : float, default=3
         Exponent in ``mean(x ** p) ** (1 / p)``. 1 is the mean, infinity the maximum.
         Activations below 1e-6 count as 1e-6.
-    region_weight : {"area", "sqrt_area"} or None, default=None
+    region_weight : {"center", "area", "sqrt_area"} or None, default=None
         As in `ClusterMaxPooler`.
 
     References
@@ -159,7 +168,7 @@ class SPoCPooler(_Pooler):
     center_prior : bool, default=True
         Whether cells are weighted with a Gaussian about the centre of the map. Its standard
         deviation is a third of the centre's distance from the nearest edge.
-    region_weight : {"area", "sqrt_area"} or None, default=None
+    region_weight : {"center", "area", "sqrt_area"} or None, default=None
         As in `ClusterMaxPooler`.
 
     Notes
@@ -209,7 +218,7 @@ class CroWPooler(_Pooler):
 
     Parameters
     ----------
-    region_weight : {"area", "sqrt_area"} or None, default=None
+    region_weight : {"center", "area", "sqrt_area"} or None, default=None
         As in `ClusterMaxPooler`.
 
     References
@@ -259,6 +268,13 @@ def center_prior(height: int, width: int) -> np.ndarray:
     y, x = np.ogrid[:height, :width]
     squared = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2
     return np.exp(-squared / (2 * sigma**2)).astype(np.float32)
+
+
+def centrality(height: int, width: int) -> np.ndarray:
+    """A Gaussian about the middle of a map, as wide for the map as it is, of shape (H, W)."""
+    y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in (height, width))
+    squared = y[:, None] ** 2 + x[None] ** 2
+    return np.exp(-squared / (2 / 6**2)).astype(np.float32)
 
 
 def crow_cell_weights(activations: np.ndarray) -> np.ndarray:

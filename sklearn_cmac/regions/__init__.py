@@ -4,12 +4,16 @@ from sklearn_cmac.regions._boxes import BoxRegions, propose_boxes
 from sklearn_cmac.regions._clusterer import ClustererRegions
 from sklearn_cmac.regions._fixed import GridRegions, WholeRegion
 from sklearn_cmac.regions._ncut import NCutClusterer
+from sklearn_cmac.regions._tree import TreeRegions
+from sklearn_cmac.regions._union import RegionUnion
 
 __all__ = [
     "BoxRegions",
     "ClustererRegions",
     "GridRegions",
     "NCutClusterer",
+    "RegionUnion",
+    "TreeRegions",
     "WholeRegion",
     "propose_boxes",
 ]

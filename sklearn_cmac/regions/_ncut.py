@@ -19,7 +19,7 @@ from sklearn_cmac._steps import SequenceStep, check_records, is_table, show_prog
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
-from sklearn_cmac.regions._step import cell_points
+from sklearn_cmac.regions._step import cell_points, widened
 
 # Similarities that a batch on a device holds at most: 512 MB in single precision.
 _BATCH_ENTRIES = 2**27
@@ -49,6 +49,9 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
     spatial_weight : float, default=0
         What a cell's place in the map counts for beside its embedding. At 1, places have
         the same total variance as the embedding of the photo. Not used on a table.
+    grow : float, default=0
+        By how much of the map's shorter side clusters are widened in all directions before
+        they are regions. They overlap then. Not used on a table.
     precision : {"float32", "float64"}, default="float32"
         Arithmetic of the eigenproblem. Single precision is many times as fast, and its
         clusters agree with the reference program's as well as those agree with each other.
@@ -95,6 +98,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         "kernel": [StrOptions({"gaussian", "exponential"})],
         "regularization": [Interval(Real, 0, None, closed="left")],
         "spatial_weight": [Interval(Real, 0, None, closed="left")],
+        "grow": [Interval(Real, 0, 1, closed="both")],
         "precision": [StrOptions({"float32", "float64"})],
         "device": [str, None],
         "random_state": ["random_state"],
@@ -110,6 +114,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         kernel: str = "gaussian",
         regularization: float = 0.5,
         spatial_weight: float = 0.0,
+        grow: float = 0.0,
         precision: str = "float32",
         device: str | None = None,
         random_state: Any = 0,
@@ -122,6 +127,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         self.kernel = kernel
         self.regularization = regularization
         self.spatial_weight = spatial_weight
+        self.grow = grow
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -192,7 +198,10 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         propose = self._propose_each if self.device is None else self._propose_batches
         found = propose(records, seeds)
         proposed = dict(show_progress(found, len(records), "cutting maps", self.verbose))
-        return [replace(record, regions=proposed[i]) for i, record in enumerate(records)]
+        return [
+            replace(record, regions=widened(proposed[i], self.grow))
+            for i, record in enumerate(records)
+        ]
 
     def _propose_each(
         self, records: Sequence[ActivationMap], seeds: list[int]

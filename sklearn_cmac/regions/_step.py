@@ -82,6 +82,11 @@ def cell_points(record: ActivationMap, spatial_weight: float = 0.0) -> np.ndarra
     return np.hstack([points, spatial_weight * _places(points, height, width)])
 
 
+def widened(regions: Regions, grow: float) -> Regions:
+    """Regions grown by a share of the map's shorter side, by one cell at least if not by none."""
+    return regions.grown(max(1, round(grow * min(regions.shape))) if grow else 0)
+
+
 def _places(points: np.ndarray, height: int, width: int) -> np.ndarray:
     """Row and column of each cell, centred, with the same total variance as `points`."""
     places = np.indices((height, width)).reshape(2, -1).T.astype(np.float64)
