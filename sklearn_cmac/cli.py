@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ from sklearn_cmac import (
     RetrievalScorer,
     __version__,
     make_cmac_pipeline,
+    make_crow_pipeline,
+    make_gem_pipeline,
     make_mac_pipeline,
     make_rmac_pipeline,
+    make_spoc_pipeline,
 )
 from sklearn_cmac.datasets import (
     add_distractors,
@@ -59,7 +63,13 @@ _SYSTEMS: dict[str, tuple[str, Callable[..., Any]]] = {
     "mac": ("MAC", make_mac_pipeline),
     "rmac": ("R-MAC", make_rmac_pipeline),
     "cmac": ("clusters", make_cmac_pipeline),
+    "paper": ("clusters of the paper", partial(make_cmac_pipeline, "paper")),
+    "mixed": ("squares and branches", partial(make_cmac_pipeline, "mixed")),
+    "spoc": ("SPoC", make_spoc_pipeline),
+    "crow": ("CroW", make_crow_pipeline),
+    "gem": ("GeM", make_gem_pipeline),
 }
+_DEMO = ("mac", "rmac", "cmac")
 
 
 _LOADERS: dict[str, Callable[..., Bunch]] = {
@@ -130,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--pipeline", type=Path, help="a fitted pipeline (joblib); default: fit on the folder"
     )
-    search.add_argument("--rerank", choices=_RERANKING, default="none", help="default: none")
+    search.add_argument(
+        "--rerank", choices=_RERANKING, default="matching", help="default: matching"
+    )
     search.add_argument("--expand", choices=_EXPANSION, default="none", help="default: none")
     search.add_argument("--store", type=Path, help="keep activation maps here for the next time")
     search.set_defaults(run=_search)
@@ -436,7 +448,8 @@ def _demo(args: argparse.Namespace) -> None:
     sections = [(f"Where else is {scenes.target[i]}?", list[Ranking]()) for i in shown]
     table = []
     with tempfile.TemporaryDirectory() as scratch:
-        for system, (name, _) in _SYSTEMS.items():
+        for system in _DEMO:
+            name = _SYSTEMS[system][0]
             pipeline = _make(system, scratch).fit(others.photos)
             table.append([name, *_score(pipeline, scenes.photos, scenes.target)])
             index = RetrievalIndex(pipeline)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import platform
 import time
 import warnings
@@ -474,7 +475,7 @@ class _Place:
             return joblib.load(file).set_params(**_indifferent(system))
         pipeline = clone(system).fit(list(fit_on))
         if file:
-            part = file.with_suffix(".part")
+            part = file.with_suffix(f".{os.getpid()}.part")
             joblib.dump(pipeline, part)
             part.replace(file)
         return pipeline
@@ -491,7 +492,7 @@ class _Place:
 
     def keep_scores(self, key: str, scores: dict[str, Any]) -> None:
         if self.folder:
-            part = self.folder / f"{key}.part"
+            part = self.folder / f"{key}.{os.getpid()}.part"
             part.write_text(json.dumps(scores))
             part.replace(self.folder / f"{key}.json")
 

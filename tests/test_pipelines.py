@@ -70,10 +70,10 @@ def test_steps_have_their_names_and_parameters_their_paths():
 
 
 def test_one_cluster_is_mac_and_other_regions_are_a_change_of_one_step(scenes):
-    one = make_cmac_pipeline(regions__n_clusters=1, regions__n_color_clusters=0)
+    one = make_cmac_pipeline("paper", regions__n_clusters=1, regions__n_color_clusters=0)
     mac = make_mac_pipeline().fit_transform(scenes.photos)
     np.testing.assert_allclose(one.fit_transform(scenes.photos), mac, atol=1e-5)
-    pipeline = make_cmac_pipeline().set_params(regions=WholeRegion())
+    pipeline = make_cmac_pipeline("paper").set_params(regions=WholeRegion())
     np.testing.assert_allclose(pipeline.fit_transform(scenes.photos), mac, atol=1e-5)
     rmac = make_rmac_pipeline().fit_transform(scenes.photos)
     pipeline.set_params(regions=GridRegions())

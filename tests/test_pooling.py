@@ -148,3 +148,17 @@ def test_a_pooler_is_swapped_by_one_parameter(records):
     descriptors = [steps.set_params(pool=pooler).fit_transform(records) for pooler in POOLERS]
     assert all(d.shape[0] == len(records) for d in descriptors)
     assert np.abs(descriptors[0] - descriptors[1]).max() > 1e-3
+
+
+def test_central_regions_weigh_more_by_hand():
+    """On a 2x2 map each centre is a quarter off the middle in both directions."""
+    cell = np.exp(-(0.25**2 + 0.25**2) / (2 / 6**2))
+    regions = Regions.from_cells([[0], [0, 1, 2, 3]], (2, 2))
+    record = replace(ActivationMap.from_arrays(np.ones((2, 2, 1))), regions=regions)
+    weights = ClusterMaxPooler("center").fit_transform([record])[0].weights
+    np.testing.assert_allclose(weights, [cell, cell], rtol=1e-6)
+    row = Regions.from_cells([[0], [1], [0, 1, 2]], (1, 3))
+    record = replace(ActivationMap.from_arrays(np.ones((1, 3, 1))), regions=row)
+    side = np.exp(-((1 / 3) ** 2) / (2 / 6**2))
+    weights = GeMPooler(region_weight="center").fit_transform([record])[0].weights
+    np.testing.assert_allclose(weights, [side, 1, (1 + 2 * side) / 3], rtol=1e-6)

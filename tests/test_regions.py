@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import label
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
+from sklearn.feature_extraction.image import grid_to_graph
 from torchvision.models import detection
 from torchvision.ops import roi_pool
 
@@ -19,9 +21,13 @@ from sklearn_cmac import (
     NCutClusterer,
     Photo,
     PhotoError,
+    Regions,
+    RegionUnion,
+    TreeRegions,
     make_cmac_pipeline,
 )
 from sklearn_cmac.regions import propose_boxes
+from sklearn_cmac.regions._step import cell_points
 
 # -- ClustererRegions -------------------------------------------------------------------------
 
@@ -225,3 +231,74 @@ def test_proposals_become_regions(detector, pixels):
     record = photo("a", shape=(6, 8), size=(128, 96))
     (found,) = BoxRegions(boxes).fit_transform([record])
     assert len(found.regions) == 30
+
+
+# -- regions widened, merged, united ----------------------------------------------------------
+
+
+def test_a_widened_cell_is_a_window_cut_at_the_edge():
+    def widened(cell):
+        return Regions.from_cells([[cell]], (4, 5)).grown(1)[0].tolist()
+
+    assert widened(6) == [0, 1, 2, 5, 6, 7, 10, 11, 12]
+    assert widened(19) == [13, 14, 18, 19]
+
+
+def test_clusters_are_widened_by_a_share_of_the_short_side(embedded):
+    plain = NCutClusterer(4, 0).fit(embedded).transform(embedded)
+    wide = NCutClusterer(4, 0, grow=0.25).fit(embedded).transform(embedded)
+    for one, other in zip(plain, wide):
+        by = max(1, round(0.25 * min(one.shape)))
+        assert cells(other.regions) == cells(one.regions.grown(by))
+        assert all(set(a) <= set(b) for a, b in zip(one.regions, other.regions))
+
+
+@pytest.mark.parametrize("spatial_weight", [0.0, 2.0])
+def test_branches_are_all_clusters_of_all_cuts(embedded, spatial_weight):
+    """Whatever number of clusters scikit-learn's own Ward clusterer is asked for."""
+    for record in TreeRegions(spatial_weight, min_area=0.0, grow=0.0).fit_transform(embedded):
+        branches = {tuple(region) for region in cells(record.regions)}
+        points = cell_points(record, spatial_weight)
+        assert len(branches) == len(points) - 1
+        for n in (1, 2, 3, 5, 9):
+            ward = AgglomerativeClustering(n, connectivity=grid_to_graph(*record.shape))
+            labels = ward.fit_predict(points)
+            found = {tuple(np.flatnonzero(labels == k)) for k in range(n)}
+            assert {c for c in found if len(c) > 1} <= branches
+
+
+def test_branches_are_connected_and_large_enough(embedded):
+    for record in TreeRegions(min_area=0.2, grow=0.0).fit_transform(embedded):
+        assert record.regions.areas.min() >= 0.2 * np.prod(record.shape)
+        assert all(label(mask)[1] == 1 for mask in record.regions.masks())
+
+
+def test_a_map_of_one_cell_has_one_branch(embedded):
+    one = replace(embedded[0].crop((0, 0, 1, 1)), embedding=np.ones((1, 1, 3)))
+    assert cells(TreeRegions().fit_transform([one])[0].regions) == [[0]]
+
+
+def test_a_union_has_the_regions_of_each(embedded):
+    union = RegionUnion([("squares", GridRegions()), ("cut", NCutClusterer((2, 3), 0))])
+    union.set_params(squares__n_levels=2)
+    both = union.fit_transform(embedded)
+    squares = GridRegions(2).fit_transform(embedded)
+    cut = NCutClusterer((2, 3), 0).fit_transform(embedded)
+    for record, one, other in zip(both, squares, cut):
+        assert list(map(list, record.regions)) == [
+            *map(list, one.regions),
+            *map(list, other.regions),
+        ]
+        kinds = [*one.regions.kinds, *(2 + other.regions.kinds)]
+        assert record.regions.kinds.tolist() == kinds
+
+
+def test_presets_are_what_they_say():
+    paper = make_cmac_pipeline("paper")
+    assert paper["pca"].get_params()["weighting"] == "variance"
+    assert isinstance(paper["pool"], ClusterMaxPooler)
+    assert paper["whiten"].shrinkage == 0
+    mixed = make_cmac_pipeline("mixed", regions__squares__n_levels=2)
+    assert mixed["regions"].steps[0][1].n_levels == 2
+    with pytest.raises(ValueError, match="preset is 'default', 'paper' or 'mixed'"):
+        make_cmac_pipeline("best")

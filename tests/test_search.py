@@ -158,7 +158,8 @@ def test_search_command_finds_the_object(folder, scenes, tmp_path, capsys):
     box = ",".join(map(str, scenes.photos[3].box))
     page = tmp_path / "page.html"
     (folder / "broken.jpg").write_text("no photo")
-    status = main(["search", str(folder), str(query), "--box", box, "-n", "3", "--html", str(page)])
+    asked = ["search", str(folder), str(query), "--box", box, "--system", "paper"]
+    status = main([*asked, "-n", "3", "--html", str(page)])
     out, err = capsys.readouterr()
     assert status == 0
     names = [Path(line.split()[-1]).name for line in out.splitlines()[:3]]

@@ -11,11 +11,13 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -174,6 +176,21 @@ def describe_collection(
         If the folder holds descriptions of other photos.
     """
     check_is_fitted(pipeline)
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    # Another process that describes into this folder is waited for, and what it did is used.
+    with nullcontext() if folder is None else FileLock(Path(folder) / "lock"):
+        return _describe_all(pipeline, photos, regions, folder, batch_size, verbose)
+
+
+def _describe_all(
+    pipeline: Any,
+    photos: Sequence[Any],
+    regions: bool,
+    folder: str | os.PathLike[str] | None,
+    batch_size: int,
+    verbose: bool | int,
+) -> Collection:
     names = photo_names(photos)
     content = _MemoryFiles() if folder is None else _DiskFiles(Path(folder), names, regions)
     with tqdm(
@@ -283,7 +300,6 @@ class _DiskFiles:
 
     def __init__(self, folder: Path, names: list[str], regions: bool):
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         self.about = {"photos": len(names), "names_sha256": digest, "regions": regions}
         file = folder / "collection.json"
