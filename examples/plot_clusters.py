@@ -16,7 +16,7 @@ from sklearn_cmac import GridRegions, make_cmac_pipeline
 from sklearn_cmac.inspection import overlay_regions
 
 photos = [data.coffee(), data.astronaut(), data.chelsea(), data.rocket()]
-pipeline = make_cmac_pipeline(features__max_size=640, features__enlarge=True)
+pipeline = make_cmac_pipeline("paper", features__max_size=640, features__enlarge=True)
 to_regions = pipeline[:3].fit(photos)
 
 # %%

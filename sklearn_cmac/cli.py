@@ -90,6 +90,8 @@ _EXPANSION: dict[str, Callable[..., Any]] = {
     "qe": QueryExpansion,
     "aqe": lambda: QueryExpansion(alpha=3.0),
     "dba": DatabaseAugmentation,
+    "reciprocal": ReciprocalNeighbors,
+    "diffusion": Diffusion,
 }
 
 

@@ -1,0 +1,50 @@
+"""
+Where clusters lose, and what the default changes
+=================================================
+
+Photos of buildings, cut as in the paper and by the default preset. The paper compares cells by four
+components of their activations, of which the first has most of the weight. It is close to how much
+of an object there is: a facade that fills the photo falls into the same cluster as the sky, and
+specks at borders, people and lamps take the other clusters. Each of them counts as much as the facade
+when regions are summed.
+
+The default compares whitened components and places, widens each cluster, and lets central regions
+count more. Measured on real photos, that is most of what separated clusters from squares.
+"""
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+from skimage import data
+from sklearn.datasets import load_sample_images
+
+from sklearn_cmac import make_cmac_pipeline
+from sklearn_cmac.inspection import overlay_regions
+
+palace = load_sample_images().images[0]
+photos = [palace, data.rocket(), data.coffee(), data.astronaut(), data.chelsea()]
+presets = {
+    name: make_cmac_pipeline(name, features__max_size=1024, features__enlarge=True)[:3].fit(photos)
+    for name in ("paper", "default")
+}
+
+# %%
+# Twenty clusters of a palace and of a rocket on its pad, on the left as in the paper. The default's
+# overlap, and those painted later hide those below.
+
+figure, axes = plt.subplots(2, 2, figsize=(9, 6.2), layout="constrained")
+for row, photo in zip(axes, photos[:2]):
+    for axis, (name, steps) in zip(row, presets.items()):
+        (record,) = steps.transform([photo])
+        axis.imshow(overlay_regions(photo, record, kind=1))
+        axis.set_title(name)
+        axis.set_axis_off()
+
+# %%
+# How the cells of the palace are shared out among the paper's clusters: the largest has half of the
+# photo, sky, water and trees together, and half of the clusters have one cell in a hundred or fewer.
+
+(record,) = presets["paper"].transform([palace])
+areas = np.sort(record.regions.areas[record.regions.kinds == 1])[::-1]
+print([f"{share:.1%}" for share in areas / areas.sum()])
+plt.show()
