@@ -1,4 +1,4 @@
-"""mAP of MAC, R-MAC and clusters on real photos, fitted on those of another city.
+"""mAP of MAC, R-MAC and the paper's clusters on real photos, fitted on those of another city.
 
     python benchmarks/landmarks.py --data ../shared/data
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from sklearn_cmac.datasets import find_photos, load_photo_folder
 SYSTEMS = {
     "MAC": make_mac_pipeline,
     "R-MAC": make_rmac_pipeline,
-    "clusters": make_cmac_pipeline,
+    "clusters": partial(make_cmac_pipeline, "paper"),
 }
 
 

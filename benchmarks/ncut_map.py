@@ -47,7 +47,7 @@ def main() -> None:
     }
     for name, regions in cuts.items():
         pipeline = make_cmac_pipeline(
-            features__store=args.store, regions=regions, whiten__shrinkage=1.0
+            "paper", features__store=args.store, regions=regions, whiten__shrinkage=1.0
         ).fit(paris)
         records = pipeline[:2].transform(test.photos)
         started = time.perf_counter()

@@ -48,7 +48,7 @@ def main() -> None:
     photos = photos[:: len(photos) // args.photos][: args.photos]
     decoded = [decode(read_source(as_photo(p)), str(p), max_size=1024)[0] for p in photos]
     backbone = get_backbone("efficientnet_lite0")
-    systems = {"clusters": make_cmac_pipeline(), "R-MAC": make_rmac_pipeline()}
+    systems = {"clusters": make_cmac_pipeline("paper"), "R-MAC": make_rmac_pipeline()}
     with threadpool_limits(1):
         for pipeline in systems.values():
             pipeline.fit(find_photos(args.data / "paris279/jpg")[::6])

@@ -2,11 +2,10 @@
 Where clusters lose, and what the default changes
 =================================================
 
-Photos of buildings, cut as in the paper and by the default preset. The paper compares cells by four
-components of their activations, of which the first has most of the weight. It is close to how much
-of an object there is: a facade that fills the photo falls into the same cluster as the sky, and
-specks at borders, people and lamps take the other clusters. Each of them counts as much as the facade
-when regions are summed.
+Photos cut as in the paper, and by the default preset. The paper compares cells by four components of
+their activations, of which the first has most of the weight. It is close to how much of an object
+there is: what fills the photo falls into one cluster with the sky, and specks at edges and borders
+take the other clusters. Each of them counts as much as the facade when regions are summed.
 
 The default compares whitened components and places, widens each cluster, and lets central regions
 count more. Measured on real photos, that is most of what separated clusters from squares.
@@ -41,8 +40,8 @@ for row, photo in zip(axes, photos[:2]):
         axis.set_axis_off()
 
 # %%
-# How the cells of the palace are shared out among the paper's clusters: the largest has half of the
-# photo, sky, water and trees together, and half of the clusters have one cell in a hundred or fewer.
+# How the cells of the palace are shared out among the paper's clusters: the largest has half of
+# the photo, sky, water and trees together, and half of the clusters have a hundredth or less.
 
 (record,) = presets["paper"].transform([palace])
 areas = np.sort(record.regions.areas[record.regions.kinds == 1])[::-1]

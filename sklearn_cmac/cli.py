@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.add_argument("-n", "--n-results", type=int, default=10, help="photos to show (10)")
     search.add_argument("--html", type=Path, help="write a page with the ranked pictures")
-    search.add_argument("--system", choices=_SYSTEMS, default="cmac", help="default: cmac")
+    search.add_argument("--system", choices=_SYSTEMS, default="mixed", help="default: mixed")
     search.add_argument(
         "--pipeline", type=Path, help="a fitted pipeline (joblib); default: fit on the folder"
     )
