@@ -28,7 +28,6 @@ from sklearn_cmac import (
     ClusterMaxPooler,
     GeMPooler,
     GridRegions,
-    NCutClusterer,
     RegionUnion,
     RegionWhitener,
     TreeRegions,
@@ -75,13 +74,8 @@ def variants(store: str) -> dict:
         "mixed": cmac("mixed"),
         "tree": cmac(regions=TreeRegions()),
         "tree, not widened": cmac(regions=TreeRegions(grow=0.0)),
-        "squares and clusters": cmac(
-            regions=RegionUnion(
-                [
-                    ("squares", GridRegions()),
-                    ("clusters", NCutClusterer(spatial_weight=0.6, grow=0.15)),
-                ]
-            )
+        "squares and branches": cmac(
+            regions=RegionUnion([("squares", GridRegions()), ("branches", TreeRegions())])
         ),
         "k-means 20": cmac(regions=ClustererRegions(KMeans(20, random_state=0, n_init=1), 0.6)),
     }

@@ -2,7 +2,7 @@
 Where clusters lose, and what the default changes
 =================================================
 
-Photos cut as in the paper, and by the default preset. The paper compares cells by four components of
+Photos cut as in the paper and by the default preset. The paper compares cells by four components of
 their activations, of which the first has most of the weight. It is close to how much of an object
 there is: what fills the photo falls into one cluster with the sky, and specks at edges and borders
 take the other clusters. Each of them counts as much as the facade when regions are summed.

@@ -64,7 +64,7 @@ _SYSTEMS: dict[str, tuple[str, Callable[..., Any]]] = {
     "rmac": ("R-MAC", make_rmac_pipeline),
     "cmac": ("clusters", make_cmac_pipeline),
     "paper": ("clusters of the paper", partial(make_cmac_pipeline, "paper")),
-    "mixed": ("squares and branches", partial(make_cmac_pipeline, "mixed")),
+    "mixed": ("squares and clusters", partial(make_cmac_pipeline, "mixed")),
     "spoc": ("SPoC", make_spoc_pipeline),
     "crow": ("CroW", make_crow_pipeline),
     "gem": ("GeM", make_gem_pipeline),

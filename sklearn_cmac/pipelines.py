@@ -14,7 +14,6 @@ from sklearn_cmac.regions import (
     GridRegions,
     NCutClusterer,
     RegionUnion,
-    TreeRegions,
     WholeRegion,
 )
 from sklearn_cmac.whitening import RegionWhitener
@@ -31,9 +30,8 @@ def make_cmac_pipeline(
         "paper" has the paper's settings. "default" has those that retrieve best: cells are
         compared in 16 whitened components and by their places, clusters are widened, pooled by
         their generalized mean and weighted by how central they are, and whitening is damped.
-        "mixed" takes R-MAC's squares and the branches of a tree of cells together; it is the
-        best for region matching, and has the most vectors a photo. Each setting's part is
-        measured in the documentation.
+        "mixed" takes R-MAC's squares and these clusters together; it is the best of the three,
+        and has the most vectors a photo. Each setting's part is measured in the documentation.
     memory : str or joblib.Memory, optional
         Caches what fitted steps return, as in `sklearn.pipeline.Pipeline`.
     verbose : bool, default=False
@@ -65,11 +63,10 @@ def make_cmac_pipeline(
     if preset == "paper":
         pca = ActivationPCA(random_state=0)
         return _make(memory, verbose, params, pca=pca, regions=NCutClusterer())
-    if preset == "default":
-        regions: Any = NCutClusterer(spatial_weight=0.6, grow=0.15)
-    elif preset == "mixed":
-        regions = RegionUnion([("squares", GridRegions()), ("branches", TreeRegions())])
-    else:
+    regions: Any = NCutClusterer(spatial_weight=0.6, grow=0.15)
+    if preset == "mixed":
+        regions = RegionUnion([("squares", GridRegions()), ("clusters", regions)])
+    elif preset != "default":
         raise ValueError(f"preset is 'default', 'paper' or 'mixed', got {preset!r}")
     return _make(
         memory,
