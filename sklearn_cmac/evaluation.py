@@ -520,11 +520,12 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
     about: dict[str, Any] = {"settings": dict(_settings(pipeline))}
     if "features" in steps:
         features = steps["features"]
-        backbone = get_backbone(features.backbone, features.weights, features.layer)
-        about["network"] = backbone.name
-        about["layer"] = backbone.layer
-        about["weights"] = backbone.weights_source
-        about["weights sha256"] = features.weights_sha256_
+        if hasattr(features, "backbone"):  # local features come from no network
+            backbone = get_backbone(features.backbone, features.weights, features.layer)
+            about["network"] = backbone.name
+            about["layer"] = backbone.layer
+            about["weights"] = backbone.weights_source
+            about["weights sha256"] = features.weights_sha256_
         about["longest side in pixels"] = features.max_size
     if "whiten" in steps:
         about["whitened with"] = {
