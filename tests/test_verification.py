@@ -17,6 +17,8 @@ from sklearn_cmac import (
 from sklearn_cmac.datasets import as_benchmark, make_object_scenes
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.search import (
+    Localization,
+    RegionMatching,
     RetrievalIndex,
     Retriever,
     SpatialVerification,
@@ -246,3 +248,11 @@ def test_it_is_evaluated_beside_the_plain_ranking(scenes, extractor):
     )
     plain, verified = (row.mean_average_precision for row in table.rows)
     assert plain < verified == 1
+
+
+@pytest.mark.parametrize("step", [RegionMatching(), Localization()])
+def test_steps_that_read_activation_maps_say_that_there_are_none(step, scenes, extractor):
+    pipeline = make_bow_pipeline(encode__n_words=50).set_params(features=extractor)
+    retriever = Retriever(pipeline, [("step", step)]).fit(scenes.photos)
+    with pytest.raises(ValueError, match="this pipeline of features, encode makes LocalFeatures"):
+        retriever.rank(scenes.photos[:1], scenes.photos)

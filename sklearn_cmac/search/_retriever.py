@@ -12,7 +12,8 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac.extraction import photo_names
-from sklearn_cmac.search._collection import Collection, describe_collection
+from sklearn_cmac.maps import ActivationMap
+from sklearn_cmac.search._collection import Collection, check_kind, describe_collection
 from sklearn_cmac.search._neighbors import row_blocks, similarities
 from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
 
@@ -283,6 +284,7 @@ class Retriever(MetaEstimatorMixin, _BaseComposition):
             descriptors = np.asarray(self.pipeline_.transform(queries))
             return [DescribedQuery(names[i], descriptors[i], photo=queries[i]) for i in range(n)]
         maps = self.pipeline_[:1].transform(queries)
+        check_kind(maps, ActivationMap, self.pipeline_)
         vectors = self.pipeline_[1:-1].transform(maps)
         descriptors = np.asarray(self.pipeline_[-1].transform(vectors))
         described = zip(names, descriptors, vectors, maps, queries)
