@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -557,6 +558,8 @@ def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         found[package] = version(package)
+    if find_spec("skimage"):  # which finds local features, where it is installed
+        found["scikit-image"] = version("scikit-image")
     return found
 
 

@@ -269,7 +269,7 @@ class SpatialVerification(RerankingStep):
         )
         scores: list[dict[int, int]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "verifying", self.verbose)
-        for (photo, qs), counts in zip(asking.items(), bar):
+        for counts, (photo, qs) in zip(bar, asking.items()):
             for q, count in zip(qs, counts):
                 scores[q][photo] = count
         return [
