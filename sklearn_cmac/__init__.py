@@ -7,19 +7,29 @@ in the order in which data flow: photos, activation maps, regions, vectors, desc
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fully_connected import FullyConnected
+from sklearn_cmac.local import (
+    VLAD,
+    BagOfWords,
+    FisherVector,
+    LocalFeatureExtractor,
+    LocalFeatures,
+)
 from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.photos import Photo, PhotoError, Query
 from sklearn_cmac.pipelines import (
+    make_bow_pipeline,
     make_cmac_pipeline,
     make_crow_pipeline,
     make_dir_pipeline,
+    make_fisher_pipeline,
     make_gem_pipeline,
     make_mac_pipeline,
     make_neural_codes_pipeline,
     make_rmac_pipeline,
     make_siamac_pipeline,
     make_spoc_pipeline,
+    make_vlad_pipeline,
 )
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
@@ -37,17 +47,22 @@ from sklearn_cmac.whitening import RegionWhitener
 __version__ = "0.1.0"
 
 __all__ = [
+    "VLAD",
     "ActivationMap",
     "ActivationPCA",
+    "BagOfWords",
     "BoxRegions",
     "ClusterMaxPooler",
     "ClustererRegions",
     "ConvFeatureExtractor",
     "CroWPooler",
+    "FisherVector",
     "FullyConnected",
     "GeMPooler",
     "GridRegions",
     "L2Aggregator",
+    "LocalFeatureExtractor",
+    "LocalFeatures",
     "NCutClusterer",
     "Photo",
     "PhotoError",
@@ -60,13 +75,16 @@ __all__ = [
     "SPoCPooler",
     "TreeRegions",
     "WholeRegion",
+    "make_bow_pipeline",
     "make_cmac_pipeline",
     "make_crow_pipeline",
     "make_dir_pipeline",
+    "make_fisher_pipeline",
     "make_gem_pipeline",
     "make_mac_pipeline",
     "make_neural_codes_pipeline",
     "make_rmac_pipeline",
     "make_siamac_pipeline",
     "make_spoc_pipeline",
+    "make_vlad_pipeline",
 ]

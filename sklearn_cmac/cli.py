@@ -56,6 +56,7 @@ from sklearn_cmac.search import (
     RetrievalIndex,
     Retriever,
     SearchResult,
+    SpatialVerification,
 )
 from sklearn_cmac.tuning import tune, tuning_rows, write_tuning
 
@@ -82,6 +83,7 @@ _RERANKING: dict[str, Callable[..., Any]] = {
     "none": lambda: None,
     "localization": lambda: Localization(verbose=True),
     "matching": RegionMatching,
+    "spatial": lambda: SpatialVerification(verbose=True),
     "reciprocal": ReciprocalNeighbors,
     "diffusion": Diffusion,
 }

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -520,11 +521,12 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
     about: dict[str, Any] = {"settings": dict(_settings(pipeline))}
     if "features" in steps:
         features = steps["features"]
-        backbone = get_backbone(features.backbone, features.weights, features.layer)
-        about["network"] = backbone.name
-        about["layer"] = backbone.layer
-        about["weights"] = backbone.weights_source
-        about["weights sha256"] = features.weights_sha256_
+        if hasattr(features, "backbone"):  # local features come from no network
+            backbone = get_backbone(features.backbone, features.weights, features.layer)
+            about["network"] = backbone.name
+            about["layer"] = backbone.layer
+            about["weights"] = backbone.weights_source
+            about["weights sha256"] = features.weights_sha256_
         about["longest side in pixels"] = features.max_size
     if "whiten" in steps:
         about["whitened with"] = {
@@ -556,6 +558,8 @@ def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         found[package] = version(package)
+    if find_spec("skimage"):  # which finds local features, where it is installed
+        found["scikit-image"] = version("scikit-image")
     return found
 
 

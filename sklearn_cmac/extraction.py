@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -176,27 +176,11 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
             After all photos have been tried, if some could not be used: its message names
             them, ``error.failures`` lists them, and ``error.maps`` has the maps of the rest.
         """
-        records, failures = [], []
-        for i, record in enumerate(self.iter_transform(X)):
-            if isinstance(record, PhotoError):
-                failures.append((i, _name(X[i]), str(record)))
-            else:
-                records.append((i, record))
-        if failures:
-            raise PhotoError(self._failure_message(failures, len(X)), failures, records)
-        return [record for _, record in records]
-
-    def _failure_message(self, failures: list[tuple[int, str, str]], n: int) -> str:
-        if n == 1:
-            return failures[0][2]
-        reasons = [f"  photo {i}: {reason}" for i, _, reason in failures]
         others = "are in the store" if self.store else "are in this error's `maps`"
-        return "\n".join(
-            [
-                f"{len(failures)} of {n} photos cannot be used:",
-                *reasons,
-                f"Take them out and run again; the maps of the others {others}.",
-            ]
+        return records_or_error(
+            self.iter_transform(X),
+            X,
+            f"Take them out and run again; the maps of the others {others}.",
         )
 
     def iter_transform(self, X: Any) -> Iterator[ActivationMap | PhotoError]:
@@ -211,13 +195,7 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
         ActivationMap or PhotoError
             In the order of `X`.
         """
-        if isinstance(X, (str, bytes, os.PathLike, Photo, Query)) or not hasattr(X, "__len__"):
-            raise ValueError(
-                f"ConvFeatureExtractor expects a sequence of photos, got {type(X).__name__}; "
-                "put a single photo into a list"
-            )
-        if len(X) == 0:
-            raise ValueError("ConvFeatureExtractor got 0 photos; at least 1 is required")
+        check_photos(X, self)
         backbone = self._backbone()
         fitted_with = getattr(self, "weights_sha256_", backbone.weights_sha256)
         if fitted_with != backbone.weights_sha256:
@@ -293,6 +271,60 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_photos(X: Any, step: Any) -> None:
+    """An error unless `X` is a sequence of photos.
+
+    Parameters
+    ----------
+    X : sequence of photos
+    step : estimator
+        Named in the error.
+    """
+    name = type(step).__name__
+    if isinstance(X, (str, bytes, os.PathLike, Photo, Query)) or not hasattr(X, "__len__"):
+        raise ValueError(
+            f"{name} expects a sequence of photos, got {type(X).__name__}; "
+            "put a single photo into a list"
+        )
+    if len(X) == 0:
+        raise ValueError(f"{name} got 0 photos; at least 1 is required")
+
+
+def records_or_error(records: Iterable[Any], X: Sequence[Any], advice: str) -> list[Any]:
+    """The records of all photos, or one error for all that cannot be used.
+
+    Parameters
+    ----------
+    records : iterable of records and PhotoError
+        One for each photo of `X`.
+    X : sequence of photos
+    advice : str
+        The error's last line, where there are several photos.
+
+    Returns
+    -------
+    list of records
+
+    Raises
+    ------
+    PhotoError
+        With `failures`, and with the records of the others as `maps`.
+    """
+    good, failures = [], []
+    for i, record in enumerate(records):
+        if isinstance(record, PhotoError):
+            failures.append((i, _name(X[i]), str(record)))
+        else:
+            good.append((i, record))
+    if failures and len(X) == 1:
+        raise PhotoError(failures[0][2], failures, good)
+    if failures:
+        reasons = [f"  photo {i}: {reason}" for i, _, reason in failures]
+        head = f"{len(failures)} of {len(X)} photos cannot be used:"
+        raise PhotoError("\n".join([head, *reasons, advice]), failures, good)
+    return [record for _, record in good]
 
 
 def _name(item: Any) -> str:

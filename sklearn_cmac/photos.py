@@ -26,8 +26,8 @@ class PhotoError(ValueError):
     failures : sequence of (int, str, str)
         Position in the input, name and reason of each photo that failed, when several
         photos were described at once.
-    maps : sequence of (int, ActivationMap)
-        Position and activations of the photos that did not fail: they are not lost.
+    maps : sequence of (int, ActivationMap or LocalFeatures)
+        Position and record of the photos that did not fail: they are not lost.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.local import VLAD, BagOfWords, FisherVector, LocalFeatureExtractor
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import (
@@ -283,6 +284,78 @@ def make_neural_codes_pipeline(
     """
     features = ConvFeatureExtractor("vgg16", layer="fc6", max_size=512, enlarge=True)
     return _make(memory, verbose, params, features=features)
+
+
+def make_bow_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Counts of visual words: bags of words (Sivic, Zisserman, ICCV 2003).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features` and `encode`. `search.SpatialVerification` is the system's
+        other half.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_bow_pipeline
+    >>> make_bow_pipeline(encode__n_words=5000)["encode"]
+    BagOfWords(n_words=5000, random_state=0)
+    """
+    return _make_local(memory, verbose, params, BagOfWords(random_state=0))
+
+
+def make_vlad_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Residuals of local features to visual words: VLAD (Jégou et al., PAMI 2012).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features` and `encode`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_vlad_pipeline
+    >>> make_vlad_pipeline(encode__intra_normalize=True)["encode"]
+    VLAD(intra_normalize=True, random_state=0)
+    """
+    return _make_local(memory, verbose, params, VLAD(random_state=0))
+
+
+def make_fisher_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
+    """Gradients of a mixture of Gaussians: Fisher vectors (Perronnin et al., ECCV 2010).
+
+    Parameters
+    ----------
+    memory, verbose, **params
+        As for `make_cmac_pipeline`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        With the steps `features` and `encode`.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_fisher_pipeline
+    >>> make_fisher_pipeline(features__max_size=512)["features"]
+    LocalFeatureExtractor(max_size=512)
+    """
+    return _make_local(memory, verbose, params, FisherVector(random_state=0))
+
+
+def _make_local(memory: Any, verbose: bool, params: dict[str, Any], encode: Any) -> Pipeline:
+    steps = [("features", LocalFeatureExtractor()), ("encode", encode)]
+    return Pipeline(steps, memory=memory, verbose=verbose).set_params(**params)
 
 
 def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> Pipeline:

@@ -13,6 +13,11 @@ from sklearn_cmac.search._localization import Localization
 from sklearn_cmac.search._matching import RegionMatch, RegionMatching, match_regions
 from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
 from sklearn_cmac.search._retriever import Retriever
+from sklearn_cmac.search._verification import (
+    SpatialVerification,
+    find_transform,
+    match_features,
+)
 
 __all__ = [
     "Collection",
@@ -31,8 +36,11 @@ __all__ = [
     "RetrievalIndex",
     "Retriever",
     "SearchResult",
+    "SpatialVerification",
     "augment_database",
     "describe_collection",
     "expand_queries",
+    "find_transform",
+    "match_features",
     "match_regions",
 ]

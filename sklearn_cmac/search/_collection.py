@@ -219,6 +219,7 @@ def _describe_batch(pipeline: Any, batch: list[Any], regions: bool) -> Iterator[
     try:
         if regions:
             vectors = pipeline[:-1].transform(batch)
+            check_kind(vectors, RegionVectors, pipeline)
             rows = list(zip(np.asarray(pipeline[-1].transform(vectors)), vectors))
         else:
             rows = [(row, None) for row in np.asarray(pipeline.transform(batch))]
@@ -235,6 +236,16 @@ def _describe_batch(pipeline: Any, batch: list[Any], regions: bool) -> Iterator[
             yield bad[i] if i in bad else next(rest)
     else:
         yield from rows
+
+
+def check_kind(records: Sequence[Any], kind: type, pipeline: Any) -> None:
+    """An error unless all records in the middle of a pipeline are of the kind that is read."""
+    if not all(isinstance(record, kind) for record in records):
+        raise ValueError(
+            f"a step behind the first ranking reads {kind.__name__}, and this pipeline of "
+            f"{', '.join(pipeline.named_steps)} makes {type(records[0]).__name__}; take that step "
+            "out, or use a pipeline of activation maps"
+        )
 
 
 def _as_arrays(rows: list[_Row | str], dimension: int) -> dict[str, np.ndarray]:

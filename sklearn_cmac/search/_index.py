@@ -135,7 +135,7 @@ class RetrievalIndex:
         # Of photos with one name, the last counts.
         rows = {described.names[i]: i for i in described.usable.tolist()}
         if rows:
-            if "maps" not in needs:
+            if not needs & {"maps", "photos"}:
                 described = replace(described, photos=described.names)
             added = described.take(list(rows.values()))
             self.remove(set(rows) & set(self.names))

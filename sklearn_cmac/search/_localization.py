@@ -263,7 +263,7 @@ class Localization(RerankingStep):
         )
         windows: list[dict[int, np.ndarray]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "localizing", self.verbose)
-        for (photo, asked), descriptors in zip(asking.items(), bar):
+        for descriptors, (photo, asked) in zip(bar, asking.items()):
             for q, descriptor in zip(asked, descriptors):
                 windows[q][photo] = descriptor
         results = []

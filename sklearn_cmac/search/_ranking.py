@@ -26,12 +26,15 @@ class DescribedQuery:
         Whitened region vectors and their weights.
     map : ActivationMap, optional
         Activations, cropped to the query's box.
+    photo : photo or Query, optional
+        As it was given, to be looked at again.
     """
 
     name: str
     descriptor: np.ndarray
     regions: RegionVectors | None = None
     map: ActivationMap | None = None
+    photo: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,7 @@ class RerankingStep(BaseEstimator):
 
     Attributes
     ----------
-    needs : set of {"regions", "maps"}
+    needs : set of {"regions", "maps", "photos"}
         What of queries and photos is read besides descriptors.
     """
 

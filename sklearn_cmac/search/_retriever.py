@@ -12,7 +12,8 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac.extraction import photo_names
-from sklearn_cmac.search._collection import Collection, describe_collection
+from sklearn_cmac.maps import ActivationMap
+from sklearn_cmac.search._collection import Collection, check_kind, describe_collection
 from sklearn_cmac.search._neighbors import row_blocks, similarities
 from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
 
@@ -269,7 +270,7 @@ class Retriever(MetaEstimatorMixin, _BaseComposition):
         Parameters
         ----------
         queries : sequence of photos or queries
-        needs : set of {"regions", "maps"}, optional
+        needs : set of {"regions", "maps", "photos"}, optional
             What to keep besides descriptors. Default: what the steps read.
 
         Returns
@@ -279,13 +280,15 @@ class Retriever(MetaEstimatorMixin, _BaseComposition):
         names, needs = photo_names(queries), self.needs if needs is None else needs
         queries = list(queries)
         n = len(queries)
-        if not needs:
+        if not needs & {"regions", "maps"}:
             descriptors = np.asarray(self.pipeline_.transform(queries))
-            return [DescribedQuery(*pair) for pair in zip(names, descriptors)]
+            return [DescribedQuery(names[i], descriptors[i], photo=queries[i]) for i in range(n)]
         maps = self.pipeline_[:1].transform(queries)
+        check_kind(maps, ActivationMap, self.pipeline_)
         vectors = self.pipeline_[1:-1].transform(maps)
         descriptors = np.asarray(self.pipeline_[-1].transform(vectors))
-        return [DescribedQuery(names[i], descriptors[i], vectors[i], maps[i]) for i in range(n)]
+        described = zip(names, descriptors, vectors, maps, queries)
+        return [DescribedQuery(*parts) for parts in described]
 
     def first_rankings(
         self,
@@ -323,7 +326,7 @@ class Retriever(MetaEstimatorMixin, _BaseComposition):
 
     @property
     def needs(self) -> set[str]:
-        """What the steps read besides descriptors: "regions", "maps"."""
+        """What the steps read besides descriptors: "regions", "maps", "photos"."""
         return set().union(*(step.needs for _, step in self._active()))
 
     def __sklearn_tags__(self) -> Any:

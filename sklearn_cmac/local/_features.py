@@ -1,0 +1,124 @@
+"""The record that travels from extractor to encoder: points of one photo and their descriptors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sklearn_cmac.photos import Box, PhotoError, check_box_inside
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalFeatures:
+    """Local features of one photo.
+
+    Parameters
+    ----------
+    positions : ndarray of shape (n, 2)
+        (x, y) in pixels of the upright original; the first pixel's centre is (0.5, 0.5).
+    descriptors : ndarray of shape (n, d)
+        What the photo looks like around each of them.
+    name : str
+        The photo's name.
+    photo_size : (width, height)
+        Pixels of the photo.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import LocalFeatures
+    >>> positions = np.array([[10.0, 10.0], [90.0, 50.0]])
+    >>> features = LocalFeatures(positions, np.ones((2, 128)), "a photo", (100, 60))
+    >>> features.crop((0, 0, 50, 60))
+    LocalFeatures('a photo', 1 features, 128 dimensions)
+    """
+
+    positions: np.ndarray
+    descriptors: np.ndarray
+    name: str = ""
+    photo_size: tuple[int, int] = (0, 0)
+
+    def __len__(self) -> int:
+        return len(self.descriptors)
+
+    def __repr__(self) -> str:
+        return (
+            f"LocalFeatures({self.name!r}, {len(self)} features, "
+            f"{self.descriptors.shape[1]} dimensions)"
+        )
+
+    def crop(self, box: Box) -> LocalFeatures:
+        """Keep the features whose position lies inside a box of the photo.
+
+        Parameters
+        ----------
+        box : tuple of 4 floats
+            (x0, y0, x1, y1) in pixels of the photo.
+
+        Returns
+        -------
+        LocalFeatures
+
+        Raises
+        ------
+        PhotoError
+            If the box does not lie in the photo.
+        """
+        x0, y0, x1, y1 = check_box_inside(box, self.photo_size, self.name)
+        inside = ((self.positions >= (x0, y0)) & (self.positions <= (x1, y1))).all(axis=1)
+        return replace(self, positions=self.positions[inside], descriptors=self.descriptors[inside])
+
+
+def check_features(X: Any, step: Any, n_features: int | None) -> list[np.ndarray]:
+    """The descriptors (n_i, d) of each photo of `X`, checked.
+
+    Parameters
+    ----------
+    X : sequence of LocalFeatures or of arrays of shape (n_i, d)
+    step : estimator
+        Named in errors.
+    n_features : int, optional
+        d to insist on; default: that of the first photo.
+
+    Returns
+    -------
+    list of ndarray
+
+    Raises
+    ------
+    ValueError
+        If `X` is no such sequence, or empty.
+    PhotoError
+        If a photo's descriptors have another length, or are not finite.
+    """
+    step_name = type(step).__name__
+    if not (
+        isinstance(X, (list, tuple))
+        and all(
+            isinstance(item, LocalFeatures) or (isinstance(item, np.ndarray) and item.ndim == 2)
+            for item in X
+        )
+    ):
+        raise ValueError(
+            f"{step_name} expects a sequence of LocalFeatures, as LocalFeatureExtractor returns "
+            f"it, or of arrays of shape (n, d), one for each photo; got {type(X).__name__}"
+            + (f" of {type(X[0]).__name__}" if isinstance(X, (list, tuple)) and len(X) else "")
+        )
+    if not X:
+        raise ValueError(f"{step_name} got 0 photos; at least 1 is required")
+    found = []
+    for i, item in enumerate(X):
+        descriptors = item.descriptors if isinstance(item, LocalFeatures) else item
+        name = getattr(item, "name", "") or f"photo {i}"
+        n_features = n_features or descriptors.shape[1]
+        if descriptors.shape[1] != n_features:
+            raise PhotoError(
+                f"{name}: its local descriptors have {descriptors.shape[1]} dimensions, "
+                f"{step_name} expects {n_features}; use the extractor that it was fitted with"
+            )
+        if not np.isfinite(descriptors).all():
+            raise PhotoError(f"{name}: its local descriptors are not finite numbers")
+        found.append(descriptors)
+    return found

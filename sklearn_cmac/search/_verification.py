@@ -1,0 +1,296 @@
+"""Photos compared by the places of their local features: spatial verification by RANSAC.
+
+J. Philbin, O. Chum, M. Isard, J. Sivic, A. Zisserman, "Object retrieval with large vocabularies
+and fast spatial matching", CVPR 2007, section 4.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.metrics import euclidean_distances
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from sklearn_cmac._steps import show_progress
+from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
+from sklearn_cmac.search._collection import Collection
+from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+
+_FEWEST = 3  # pairs of which anything is said
+_AREA = 100  # by which factor a transform may enlarge or shrink areas
+
+
+def match_features(query: np.ndarray, photo: np.ndarray, ratio: float = 0.8) -> np.ndarray:
+    """Pairs of descriptors that are each other's nearest, and clearly so.
+
+    Parameters
+    ----------
+    query : ndarray of shape (n, d)
+    photo : ndarray of shape (m, d)
+    ratio : float, default=0.8
+        A descriptor of the query is left out if its nearest one of the photo is not nearer than
+        this share of the distance to the second nearest. 1 leaves none out for that.
+
+    Returns
+    -------
+    ndarray of int of shape (k, 2)
+        Positions in `query` and in `photo`.
+
+    References
+    ----------
+    D. Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", IJCV 2004, section 7.1,
+    for the ratio.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac.search import match_features
+    >>> match_features(np.array([[0.0], [5.0]]), np.array([[5.1], [0.2], [9.0]]))
+    array([[0, 1],
+           [1, 0]])
+    """
+    if not len(query) or not len(photo):
+        return np.empty((0, 2), int)
+    distances = euclidean_distances(query, photo)
+    mine = np.arange(len(query))
+    nearest = distances.argmin(axis=1)
+    mutual = distances.argmin(axis=0)[nearest] == mine
+    if distances.shape[1] > 1:
+        first, second = np.partition(distances, 1, axis=1)[:, :2].T
+        mutual &= first < ratio * second
+    return np.stack([mine, nearest], axis=1)[mutual]
+
+
+def find_transform(
+    source: np.ndarray,
+    target: np.ndarray,
+    tolerance: float,
+    transform: str = "affine",
+    max_trials: int = 500,
+    random_state: int | None = 0,
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The affine map of the plane with which most pairs of points agree, by RANSAC.
+
+    Parameters
+    ----------
+    source, target : ndarray of shape (n, 2)
+        Matching points (x, y).
+    tolerance : float
+        A pair agrees if the map takes its point of `source` nearer than this to that of `target`.
+    transform : {"affine", "similarity"}, default="affine"
+        A similarity turns, scales and moves.
+    max_trials : int, default=500
+        Maps that are tried, each given by 3 pairs (2 for a similarity). There are fewer trials
+        if with 99% probability one of them had good pairs only.
+    random_state : int or None, default=0
+        Draws pairs.
+
+    Returns
+    -------
+    matrix : ndarray of shape (2, 3), or None
+        The map, fitted to all pairs that agree; None if there is none.
+    inliers : ndarray of bool of shape (n,)
+        Which pairs agree; none of fewer than 3.
+
+    Notes
+    -----
+    Maps that mirror, and those that change areas by a factor above 100, are refused: chance
+    agrees with these most.
+
+    Raises
+    ------
+    ImportError
+        If scikit-image is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac.search import find_transform
+    >>> corners = np.array([[0.0, 0], [9, 0], [0, 9], [9, 9], [5, 5]])
+    >>> moved = 2 * corners + (3, 4)
+    >>> moved[4] = 0
+    >>> matrix, inliers = find_transform(corners, moved, tolerance=1)
+    >>> (matrix @ [1, 1, 1]).round(6)
+    array([5., 6.])
+    >>> inliers
+    array([ True,  True,  True,  True, False])
+    """
+    try:
+        from skimage.measure import ransac
+        from skimage.transform import AffineTransform, SimilarityTransform
+    except ImportError as error:
+        raise ImportError("spatial verification needs: pip install sklearn-cmac[local]") from error
+    model_class, n_pairs = (
+        (AffineTransform, 3) if transform == "affine" else (SimilarityTransform, 2)
+    )
+    none = np.zeros(len(source), bool)
+    if len(source) < _FEWEST:
+        return None, none
+    with warnings.catch_warnings():  # that no map was found is an answer
+        warnings.simplefilter("ignore")
+        model, inliers = ransac(
+            (np.asarray(source, float), np.asarray(target, float)),
+            model_class,
+            min_samples=n_pairs,
+            residual_threshold=tolerance,
+            is_model_valid=_is_plausible,
+            max_trials=max_trials,
+            stop_probability=0.99,
+            rng=random_state,
+        )
+    if not model or not _is_plausible(model):
+        return None, none
+    return model.params[:2], inliers
+
+
+def _is_plausible(model: Any, *points: np.ndarray) -> bool:
+    area = np.linalg.det(model.params[:2, :2])
+    return bool(1 / _AREA < area < _AREA)
+
+
+class SpatialVerification(RerankingStep):
+    """Sort the first photos by how many local features lie in them as they do in the query.
+
+    Features of query and photo that match are compared with the one map of the plane that most
+    of them agree with, and the photo's score is the number that do. It works behind any
+    pipeline, since it looks at the photos again with an extractor of its own.
+
+    Parameters
+    ----------
+    extractor : LocalFeatureExtractor, optional
+        Or another transformer from photos to `LocalFeatures`. Default:
+        ``LocalFeatureExtractor()``. Finding a photo's features takes longer than comparing them,
+        so with more than a few queries give it a `store`.
+    n_candidates : int, default=100
+        So many of the photos ranked first.
+    ratio : float, default=0.8
+        Of a match's distance to that of the second nearest feature, see `match_features`.
+    transform : {"affine", "similarity"}, default="affine"
+        What map of the plane.
+    tolerance : float, default=0.01
+        How far from where the map takes it a feature may lie, as a share of the photo's long
+        side.
+    min_inliers : int, default=6
+        Fewer features that agree count as none: some always do by chance. Photos with equally
+        many, or none, keep their order.
+    max_trials : int, default=500
+        Of RANSAC, for each query and photo.
+    random_state : int or None, default=0
+        Draws the pairs that RANSAC tries, for each query and photo anew: what others are ranked
+        changes no score.
+    n_jobs : int, optional
+        Photos verified at once, through joblib.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+
+    Notes
+    -----
+    It needs scikit-image: ``pip install sklearn-cmac[local]``. A photo that has no features is
+    never moved forward.
+
+    References
+    ----------
+    J. Philbin, O. Chum, M. Isard, J. Sivic, A. Zisserman, "Object retrieval with large
+    vocabularies and fast spatial matching", CVPR 2007.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import LocalFeatureExtractor
+    >>> from sklearn_cmac.search import SpatialVerification
+    >>> SpatialVerification(LocalFeatureExtractor(store="features/"), n_candidates=50).needs
+    frozenset({'photos'})
+    """
+
+    needs = frozenset({"photos"})
+    _parameter_constraints: dict = {
+        "extractor": [HasMethods("transform"), None],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "ratio": [Interval(Real, 0, 1, closed="right")],
+        "transform": [StrOptions({"affine", "similarity"})],
+        "tolerance": [Interval(Real, 0, None, closed="neither")],
+        "min_inliers": [Interval(Integral, 1, None, closed="left")],
+        "max_trials": [Interval(Integral, 1, None, closed="left")],
+        "random_state": [Interval(Integral, 0, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        extractor: Any = None,
+        n_candidates: int = 100,
+        ratio: float = 0.8,
+        transform: str = "affine",
+        tolerance: float = 0.01,
+        min_inliers: int = 6,
+        max_trials: int = 500,
+        random_state: int | None = 0,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ):
+        self.extractor = extractor
+        self.n_candidates = n_candidates
+        self.ratio = ratio
+        self.transform = transform
+        self.tolerance = tolerance
+        self.min_inliers = min_inliers
+        self.max_trials = max_trials
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def rerank(
+        self,
+        queries: Sequence[DescribedQuery],
+        rankings: Sequence[RankedList],
+        collection: Collection,
+        pipeline: Any,
+    ) -> list[RankedList]:
+        """As for every step."""
+        if not queries:
+            return list(rankings)
+        extractor = LocalFeatureExtractor() if self.extractor is None else self.extractor
+        asked = extractor.transform([query.photo for query in queries])
+        first = [ranked.order[: self.n_candidates].tolist() for ranked in rankings]
+        asking: dict[int, list[int]] = {}
+        for q, photos in enumerate(first):
+            for photo in photos:
+                asking.setdefault(photo, []).append(q)
+        # Photo by photo: the features of each are found once for all queries.
+        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
+        found = jobs(
+            joblib.delayed(self._verify)(extractor, collection.photos[i], [asked[q] for q in qs])
+            for i, qs in asking.items()
+        )
+        scores: list[dict[int, int]] = [{} for _ in queries]
+        bar = show_progress(found, len(asking), "verifying", self.verbose)
+        for counts, (photo, qs) in zip(bar, asking.items()):
+            for q, count in zip(qs, counts):
+                scores[q][photo] = count
+        return [
+            ranked.resorted(np.array([mine[photo] for photo in photos], np.float32))
+            for ranked, mine, photos in zip(rankings, scores, first)
+        ]
+
+    def _verify(self, extractor: Any, photo: Any, queries: list[LocalFeatures]) -> list[int]:
+        """How many features of a photo agree with each query."""
+        (features,) = extractor.transform([photo])
+        return [self._count_inliers(query, features) for query in queries]
+
+    def _count_inliers(self, query: LocalFeatures, photo: LocalFeatures) -> int:
+        pairs = match_features(query.descriptors, photo.descriptors, self.ratio)
+        _, inliers = find_transform(
+            query.positions[pairs[:, 0]],
+            photo.positions[pairs[:, 1]],
+            self.tolerance * max(photo.photo_size),
+            self.transform,
+            self.max_trials,
+            self.random_state,
+        )
+        count = int(inliers.sum())
+        return count if count >= self.min_inliers else 0

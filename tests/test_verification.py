@@ -1,0 +1,258 @@
+"""Spatial verification: known maps among outliers, and scenes whose object is known."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_cmac import (
+    LocalFeatureExtractor,
+    LocalFeatures,
+    Photo,
+    PhotoError,
+    make_bow_pipeline,
+    make_mac_pipeline,
+)
+from sklearn_cmac.datasets import as_benchmark, make_object_scenes
+from sklearn_cmac.evaluation import evaluate
+from sklearn_cmac.search import (
+    Localization,
+    RegionMatching,
+    RetrievalIndex,
+    Retriever,
+    SpatialVerification,
+    find_transform,
+    match_features,
+)
+
+BLANK = np.full((60, 80, 3), 200, np.uint8)
+
+
+class Alike(BaseEstimator):
+    """Finds all photos equally similar, so that they are ranked in the order they came in."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return np.ones((len(X), 1), np.float32)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Two scenes of each object. In none does the background show a piece of another object."""
+    return make_object_scenes(n_objects=3, n_scenes=2, n_distractors=2, size=(480, 360))
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory):
+    return LocalFeatureExtractor(store=tmp_path_factory.mktemp("features"))
+
+
+def verify(step, queries, photos, **kwargs):
+    return Retriever(Alike(), [("verify", step)]).fit(photos).rank(queries, photos, **kwargs)
+
+
+# -- matching ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ratio", [0.6, 0.8, 1.0])
+def test_matches_are_those_of_scikit_image(rng, ratio):
+    skimage = pytest.importorskip("skimage.feature")
+    photo = rng.random((60, 6))
+    query = np.concatenate([photo[::3] + 0.1 * rng.standard_normal((20, 6)), rng.random((15, 6))])
+    expected = skimage.match_descriptors(query, photo, cross_check=True, max_ratio=ratio)
+    found = match_features(query, photo, ratio)
+    assert len(found) > 5
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_matches_by_hand():
+    """The second of the query has two like it, and the third has one that another is nearer to."""
+    query = np.array([[0.0], [5.0], [9.0]])
+    photo = np.array([[8.0], [0.1], [5.1], [4.9]])
+    assert match_features(query, photo).tolist() == [[0, 1], [2, 0]]
+    assert match_features(query[:1], photo[1:2]).tolist() == [[0, 0]]
+    assert match_features(query[:0], photo).shape == (0, 2)
+    assert match_features(query, photo[:0]).shape == (0, 2)
+
+
+# -- the map of the plane ---------------------------------------------------------------------
+
+TURN = np.deg2rad(25)
+MAPS = {
+    "affine": np.array([[0.9, 0.3, 40.0], [-0.2, 0.6, 90.0]]),
+    "similarity": np.array(
+        [
+            [1.3 * np.cos(TURN), -1.3 * np.sin(TURN), 60.0],
+            [1.3 * np.sin(TURN), 1.3 * np.cos(TURN), -20.0],
+        ]
+    ),
+}
+
+
+def moved(points, matrix):
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("transform", MAPS)
+def test_a_known_map_is_recovered_among_60_percent_outliers(transform, seed):
+    rng = np.random.default_rng(seed)
+    source = rng.uniform(0, 500, (100, 2))
+    target = moved(source, MAPS[transform])
+    wrong = rng.permutation(100)[:60]
+    target[wrong] = rng.uniform(0, 500, (60, 2))
+    right = np.setdiff1d(np.arange(100), wrong)
+    matrix, inliers = find_transform(source, target, 2, transform)
+    assert inliers[right].all()
+    assert inliers[wrong].sum() <= 2  # one in 20000 lies near its place by chance
+    np.testing.assert_allclose(moved(source[right], matrix), target[right], atol=1)
+    noisy = target + rng.normal(0, 0.5, target.shape)
+    matrix, inliers = find_transform(source, noisy, 4, transform)
+    assert inliers[right].mean() > 0.9
+    np.testing.assert_allclose(moved(source[right], matrix), target[right], atol=3)
+
+
+def test_a_seed_gives_the_same_map_again(rng):
+    pairs = rng.uniform(0, 100, (2, 40, 2))
+    first, second = (find_transform(*pairs, 5, random_state=3) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_than_three_pairs_agree_with_no_map(n):
+    for transform in MAPS:
+        matrix, inliers = find_transform(np.eye(2)[:n], np.eye(2)[:n], 1, transform)
+        assert matrix is None
+        assert inliers.tolist() == [False] * n
+
+
+@pytest.mark.parametrize(
+    "change", [[[-1, 0], [0, 1]], [[0.05, 0], [0, 0.05]], [[20, 0], [0, 20]], [[1, 1], [1, 1]]]
+)
+def test_maps_that_mirror_or_collapse_are_refused(change, rng):
+    source = rng.uniform(0, 500, (30, 2))
+    _, inliers = find_transform(source, source @ np.array(change).T, 1e-3)
+    assert inliers.sum() < 6
+
+
+# -- the step ---------------------------------------------------------------------------------
+
+
+def test_the_other_scene_of_an_object_is_ranked_first(scenes, extractor):
+    """Among photos that descriptors do not tell apart, and a query's own left out."""
+    asking = [i for i, target in enumerate(scenes.target) if target]
+    queries = [scenes.photos[i].as_query() for i in asking]
+    found = verify(SpatialVerification(extractor), queries, scenes.photos, exclude=asking)
+    for i, ranked in zip(asking, found):
+        assert scenes.target[ranked.order[0]] == scenes.target[i]
+        assert ranked.scores[0] >= 6
+
+
+def test_a_photo_agrees_with_itself_in_all_its_features(scenes, extractor):
+    photo = scenes.photos[0]
+    (features,) = extractor.transform([photo])
+    (ranked,) = verify(SpatialVerification(extractor, ratio=1.0), [photo], [BLANK, photo])
+    assert ranked.order.tolist() == [1, 0]
+    # But for points with several orientations whose descriptors are alike.
+    assert 0.95 * len(features) <= ranked.scores[0] <= len(features)
+    assert ranked.scores[1] == 0
+
+
+def test_ties_and_what_is_behind_the_candidates_keep_their_order(scenes, extractor):
+    photos = [BLANK, scenes.photos[-1], BLANK, scenes.photos[0], scenes.photos[0]]
+    query = scenes.photos[0].as_query()
+    for n, expected in {5: [3, 4, 0, 1, 2], 4: [3, 0, 1, 2, 4], 3: [0, 1, 2, 3, 4]}.items():
+        step = SpatialVerification(extractor, n_candidates=n)
+        (ranked,) = verify(step, [query], photos)
+        assert ranked.order.tolist() == expected
+
+
+def test_a_query_without_features_changes_nothing(scenes, extractor):
+    step = SpatialVerification(extractor)
+    (ranked,) = verify(step, [BLANK], scenes.photos)
+    assert ranked.order.tolist() == list(range(len(scenes.photos)))
+
+
+class Planted(BaseEstimator):
+    """Takes the place of the extractor: photos are local features already."""
+
+    def transform(self, X):
+        self.asked_ = [*getattr(self, "asked_", []), *X]
+        return list(X)
+
+
+def test_few_features_that_agree_count_as_none_and_each_photo_is_looked_at_once(rng):
+    query = LocalFeatures(rng.uniform(0, 100, (9, 2)), np.eye(9), "query", (100, 100))
+    other = LocalFeatures(query.positions + 3, np.eye(9), "other", (100, 100))
+    photos = [
+        LocalFeatures(query.positions[:n], np.eye(9)[:n], f"{n} in place", (100, 100))
+        for n in (2, 5, 8)
+    ]
+    planted = Planted()
+    step = SpatialVerification(planted, min_inliers=6)
+    retriever = Retriever(FrozenEstimator(Alike().fit([])), [("verify", step)]).fit([])
+    for ranked in retriever.rank([query, other], photos):
+        assert ranked.order.tolist() == [2, 0, 1]
+        assert ranked.scores.tolist() == [8, 0, 0]
+    assert planted.asked_ == [query, other, *photos]
+    retriever.set_params(verify__min_inliers=3)
+    assert retriever.rank([query], photos)[0].scores.tolist() == [8, 5, 0]
+
+
+def test_processes_change_nothing(scenes, extractor):
+    query = scenes.photos[0].as_query()
+    one, two = (
+        verify(SpatialVerification(extractor, n_jobs=n), [query], scenes.photos)[0] for n in (1, 2)
+    )
+    np.testing.assert_array_equal(one.order, two.order)
+    np.testing.assert_array_equal(one.scores, two.scores)
+
+
+def test_it_works_behind_a_network(scenes, extractor):
+    pipeline = make_mac_pipeline(features__max_size=240, whiten=None)
+    steps = [("verify", SpatialVerification(extractor))]
+    retriever = Retriever(pipeline, steps).fit(scenes.photos)
+    (ranked,) = retriever.rank([scenes.photos[0].as_query()], scenes.photos, exclude=[0])
+    assert ranked.order[0] == 1
+
+
+def test_an_index_verifies_and_names_a_photo_that_is_gone(scenes, extractor, tmp_path):
+    paths = []
+    for i in (0, 1, 2, 3):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(scenes.photos[i].source).save(paths[-1])
+    pipeline = make_bow_pipeline(encode__n_words=50).set_params(features=extractor)
+    retriever = Retriever(pipeline, [("verify", SpatialVerification(extractor))]).fit(paths)
+    index = RetrievalIndex(retriever)
+    assert index.add(paths).failed == []
+    index.save(tmp_path / "index")
+    index = RetrievalIndex.load(tmp_path / "index")
+    first, second = index.search(scenes.photos[0].as_query(), n_results=2)
+    assert (first.name, second.name) == (str(paths[0]), str(paths[1]))
+    assert first.score > second.score >= 6
+    paths[1].unlink()
+    with pytest.raises(PhotoError, match=r"1.png: cannot be read"):
+        index.search(Photo(scenes.photos[0].source))
+
+
+def test_it_is_evaluated_beside_the_plain_ranking(scenes, extractor):
+    pipeline = make_bow_pipeline(encode__n_words=50).set_params(features=extractor)
+    steps = {"plain": [], "verified": [("verify", SpatialVerification(extractor))]}
+    table = evaluate(
+        as_benchmark(scenes), {"BoW": FrozenEstimator(pipeline.fit(scenes.photos))}, steps=steps
+    )
+    plain, verified = (row.mean_average_precision for row in table.rows)
+    assert plain < verified == 1
+
+
+@pytest.mark.parametrize("step", [RegionMatching(), Localization()])
+def test_steps_that_read_activation_maps_say_that_there_are_none(step, scenes, extractor):
+    pipeline = make_bow_pipeline(encode__n_words=50).set_params(features=extractor)
+    retriever = Retriever(pipeline, [("step", step)]).fit(scenes.photos)
+    with pytest.raises(ValueError, match="this pipeline of features, encode makes LocalFeatures"):
+        retriever.rank(scenes.photos[:1], scenes.photos)
