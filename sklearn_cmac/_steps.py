@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -103,6 +103,37 @@ class TableOrSequenceStep(TableStep):
     """A step that on a table has output columns, and on a sequence of records has none."""
 
     get_feature_names_out = available_if(_not_fitted_on_records)(TableStep.get_feature_names_out)
+
+
+class NamedSteps(_BaseComposition):
+    """An estimator with a parameter `steps`, names and estimators, whose parameters have paths."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters, with those of the steps by their paths.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        dict
+        """
+        return self._get_params("steps", deep=deep)
+
+    def set_params(self, **params: Any) -> NamedSteps:
+        """Set parameters, those of a step by its name, two underscores, and theirs.
+
+        Parameters
+        ----------
+        **params
+
+        Returns
+        -------
+        self
+        """
+        self._set_params("steps", **params)
+        return self
 
 
 def show_progress(photos: Iterable[Any], total: int, doing: str, verbose: int) -> Iterable[Any]:

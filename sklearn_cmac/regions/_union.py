@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import _BaseComposition
 
-from sklearn_cmac._steps import RecordStep, check_records
+from sklearn_cmac._steps import NamedSteps, RecordStep, check_records
 from sklearn_cmac.maps import ActivationMap, Regions
 
 
-class RegionUnion(RecordStep, _BaseComposition):
+class RegionUnion(RecordStep, NamedSteps):
     """The regions that several steps propose, one after the other.
 
     Parameters
@@ -34,33 +33,6 @@ class RegionUnion(RecordStep, _BaseComposition):
 
     def __init__(self, steps: Sequence[tuple[str, Any]]):
         self.steps = steps
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters, with those of the steps by their paths.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-
-        Returns
-        -------
-        dict
-        """
-        return self._get_params("steps", deep=deep)
-
-    def set_params(self, **params: Any) -> RegionUnion:
-        """Set parameters, such as ``squares__n_levels``.
-
-        Parameters
-        ----------
-        **params
-
-        Returns
-        -------
-        self
-        """
-        self._set_params("steps", **params)
-        return self
 
     def fit(self, X: Any, y: Any = None) -> RegionUnion:
         """Fit the steps.

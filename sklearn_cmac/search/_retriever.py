@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, clone
-from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_cmac._steps import NamedSteps
 from sklearn_cmac.extraction import photo_names
 from sklearn_cmac.maps import ActivationMap
 from sklearn_cmac.search._collection import Collection, check_kind, describe_collection
@@ -20,7 +20,7 @@ from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingSt
 _SKIPPED = (None, "passthrough")
 
 
-class Retriever(MetaEstimatorMixin, _BaseComposition):
+class Retriever(MetaEstimatorMixin, NamedSteps):
     """A pipeline, and what happens to its rankings.
 
     Photos are first ranked by the dot product of descriptors. The steps then work on these
@@ -71,33 +71,6 @@ class Retriever(MetaEstimatorMixin, _BaseComposition):
         self.steps = steps
         self.batch_size = batch_size
         self.verbose = verbose
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters, with those of the pipeline and of the steps by their paths.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-
-        Returns
-        -------
-        dict
-        """
-        return self._get_params("steps", deep=deep)
-
-    def set_params(self, **params: Any) -> Retriever:
-        """Set parameters, such as ``pipeline__whiten__shrinkage`` or ``match__n_candidates``.
-
-        Parameters
-        ----------
-        **params
-
-        Returns
-        -------
-        self
-        """
-        self._set_params("steps", **params)
-        return self
 
     def __getitem__(self, name: str) -> Any:
         """The step of this name."""
