@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_checkpoints import siamac_file
 
 from sklearn_cmac import ActivationMap, GridRegions
 from sklearn_cmac.datasets import as_benchmark, load_photo_folder, make_object_scenes
@@ -68,10 +69,11 @@ def test_table_1_has_a_row_for_each_network_and_system(task, settings):
     assert header == [
         "network", "system", "Oxford5k X, published", "Oxford5k X", "Oxford5k I, published",
         "Oxford5k I", "scenes X, published", "scenes X", "scenes I, published", "scenes I",
+        "s/photo",
     ]  # fmt: skip
     labels = ["EfficientNet-Lite0", "VGG16 (random weights)", "ResNet101 (random weights)"]
     assert [row[:2] for row in rows] == [[label, name] for label in labels for name in systems]
-    assert {len(row) for row in rows} == {10}
+    assert {len(row) for row in rows} == {11}
     for row in rows:
         # There are no photos of Oxford5k, and no weights were given for the first network.
         assert row[3] == row[5] == "not available"
@@ -94,7 +96,7 @@ def test_table_2_has_a_row_for_each_chain_of_steps(task, settings):
 
     text = table({"scenes": task}, settings, ["vgg16"], ["siaMAC"], tuple(STEPS), ("X",))
     header, _, *rows = cells_of(text)
-    assert header == ["network", "system", "steps", "scenes X"]
+    assert header == ["network", "system", "steps", "scenes X", "s/photo"]
     assert [row[2] for row in rows] == ["plain", "R", "QE", "R + QE"]
     assert all(re.fullmatch(r"\d+\.\d \(\d+–\d+\)", row[3]) for row in rows)
 
@@ -154,3 +156,18 @@ def test_precision_of_squares_by_hand(scripts):
     assert share == 0.5
     values = np.array([0.0, 0.5, 0.5, 1.0])
     assert shares_above(values, [0, 0.5, 0.7, 1]).tolist() == [1, 0.75, 0.25, 0.25]
+
+
+def test_table_3_measures_a_checkpoint(task, settings, tmp_path):
+    import torchvision
+    from table3 import FINE_TUNED, table
+
+    network = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])[:-1]
+    siamac_file(tmp_path / "net.pth", network, "mac")
+    files = {"siaMAC, fine-tuned, VGG16": str(tmp_path / "net.pth")}
+    text = table({"scenes": task}, settings, [], [], ["plain", "QE"], "X", files)
+    _, _, *rows = cells_of(text)
+    assert len(rows) == 2 * len(FINE_TUNED)
+    assert [row[2] for row in rows[:2]] == ["plain", "QE"]
+    assert all(re.fullmatch(r"\d+\.\d \(\d+–\d+\)", row[3]) for row in rows[:2])
+    assert {row[3] for row in rows[2:]} == {"not available"}

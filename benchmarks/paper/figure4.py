@@ -6,14 +6,16 @@ The precision of a region is the share of its cells inside the query's box. Regi
 the whole photo of each query. Prints the share of regions whose precision is at least so much,
 pooled over photos; `--plot FILE` draws it. The row "a random cell" is the share of photos' cells
 that are inside the box, the mean precision of regions that know nothing. Boxes are rectangles, so
-this measure favours squares.
+this measure favours squares; small regions are more often wholly inside, which favours clusters.
+Therefore a row of squares as small as the clusters (`--small-level`) stands beside them. Parts are
+the levels of the grid, or the partitions into 5 clusters, into 20, and into 5 by colour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sweeps import plot_curves
@@ -34,6 +36,15 @@ from sklearn_cmac import ActivationMap
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
+class Measured(NamedTuple):
+    """Precision, part and share of the map of each region, and the share of the boxes."""
+
+    precision: np.ndarray
+    part: np.ndarray
+    area: np.ndarray
+    box_share: float
+
+
 def precisions(record: ActivationMap, box: Any) -> tuple[np.ndarray, float]:
     """Of each region (R,) the share of its cells inside a box, and the box's share of the map."""
     rows, cols, _ = record.cells_inside(box)
@@ -43,19 +54,17 @@ def precisions(record: ActivationMap, box: Any) -> tuple[np.ndarray, float]:
     return (masks & inside).sum((1, 2)) / masks.sum((1, 2)), float(inside.mean())
 
 
-def measure(pipeline: Any, task: Task) -> tuple[np.ndarray, np.ndarray, float]:
-    """Precision and kind of all regions of a task's queries, and the mean share of the boxes."""
+def measure(pipeline: Any, task: Task) -> Measured:
+    """Regions of the whole photos of a task's queries against their boxes."""
     proposing = pipeline[: list(pipeline.named_steps).index("pool")]
     proposing.fit(task.fit_on)
     queries = task.benchmark.queries
     records = proposing.transform([query.photo for query in queries])
-    found, kinds, shares = [], [], []
-    for query, record in zip(queries, records):
-        values, share = precisions(record, query.box)
-        found.append(values)
-        kinds.append(record.regions.kinds)
-        shares.append(share)
-    return np.concatenate(found), np.concatenate(kinds), float(np.mean(shares))
+    found, shares = zip(*(precisions(r, query.box) for r, query in zip(records, queries)))
+    parts = [record.regions.kinds + 1 for record in records]
+    areas = [record.regions.areas / np.prod(record.shape) for record in records]
+    merged = [np.concatenate(arrays) for arrays in (found, parts, areas)]
+    return Measured(*merged, float(np.mean(shares)))
 
 
 def shares_above(values: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
@@ -63,18 +72,25 @@ def shares_above(values: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     return (values[:, None] >= np.asarray(thresholds) - 1e-9).mean(axis=0)
 
 
-def rows_of(name: str, values: np.ndarray, kinds: np.ndarray) -> Mapping[str, np.ndarray]:
-    """All regions, and those of each partition or grid level."""
-    rows = {name: values}
-    if len(np.unique(kinds)) > 1:
-        rows |= {f"{name}, kind {k}": values[kinds == k] for k in np.unique(kinds)}
-    return rows
+def row(task: str, label: str, measured: Measured, chosen: Any = slice(None)) -> list[str]:
+    """Cells of the table for some of the regions."""
+    values, areas = measured.precision[chosen], measured.area[chosen]
+    cells = [f"{100 * share:.1f}" for share in shares_above(values, THRESHOLDS)]
+    return [
+        task,
+        label,
+        str(len(values)),
+        f"{100 * areas.mean():.1f}",
+        f"{values.mean():.3f}",
+        *cells,
+    ]
 
 
 def main() -> None:
     parser = make_parser(__doc__, networks=("efficientnet_lite0",))
     names = ["R-MAC", "clusters, paper", "clusters, default"]
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=names)
+    parser.add_argument("--small-level", type=int, default=6, help="of R-MAC's grid")
     parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
     args = parser.parse_args()
     settings, tasks = read_settings(args), given_tasks(args)
@@ -83,17 +99,22 @@ def main() -> None:
         if backbone not in settings.weights or not tasks:
             print(f"{settings.label(backbone)}: {MISSING} without weights and photos")
             continue
-        rows, curves, box_share = [], {}, 0.0
+        rows, curves = [], {}
         for task in tasks.values():
             for name in args.systems:
-                values, kinds, box_share = measure(make_system(name, backbone, settings), task)
-                curves[f"{name}, {task.name}"] = shares_above(values, grid)
-                for label, part in rows_of(name, values, kinds).items():
-                    cells = [f"{100 * s:.1f}" for s in shares_above(part, THRESHOLDS)]
-                    rows.append([task.name, label, str(len(part)), f"{part.mean():.3f}", *cells])
+                found = measure(make_system(name, backbone, settings), task)
+                curves[f"{name}, {task.name}"] = shares_above(found.precision, grid)
+                rows.append(row(task.name, name, found))
+                for part in np.unique(found.part):
+                    rows.append(row(task.name, f"{name}, part {part}", found, found.part == part))
+            level = args.small_level
+            small = make_system("R-MAC", backbone, settings, regions__n_levels=level)
+            found = measure(small, task)
+            rows.append(row(task.name, f"squares of level {level}", found, found.part == level))
             blank = [""] * len(THRESHOLDS)
-            rows.append([task.name, "a random cell", "", f"{box_share:.3f}", *blank])
-        header = ["queries of", "regions", "n", "mean precision", *(f"≥ {t:g}" for t in THRESHOLDS)]
+            rows.append([task.name, "a random cell", "", "", f"{found.box_share:.3f}", *blank])
+        header = ["queries of", "regions", "n", "area, %", "mean precision"]
+        header += [f"≥ {threshold:g}" for threshold in THRESHOLDS]
         print(f"{settings.label(backbone)}; shares in percent\n\n{as_table(header, rows)}\n")
         if args.plot is not None:
             file = named_for(args.plot, backbone)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from published import published, sources
 from systems import (
     CROPS,
+    MISSING,
     NETWORKS,
     STEPS,
     SYSTEMS,
@@ -41,14 +42,16 @@ def table(
     crops: Sequence[str] = tuple(CROPS),
     compare: bool = False,
 ) -> str:
-    """Rows of network, system and steps; a column for each task and crop.
+    """Rows of network, system and steps; a column for each task and crop, and seconds per photo.
 
-    With `compare`, each column has one of published numbers before it.
+    With `compare`, each column has one of published numbers before it. The seconds are those
+    behind stored activation maps or, without a store, with the network's, on the first task.
     """
     columns = [(task, crop) for task in tasks for crop in crops]
     header = ["network", "system", *(["steps"] if len(steps) > 1 else [])]
     for task, crop in columns:
         header += [f"{task} {crop}, published"] * compare + [f"{task} {crop}"]
+    header.append("s/photo")
     rows, used = [], set[str]()
     for backbone in networks:
         for name in systems:
@@ -63,7 +66,8 @@ def table(
                         label = NETWORKS[backbone].label
                         row.append(published(name, label, step, crop, task, used))
                     row.append(cell(measured[task].get((crop, step))))
-                rows.append(row)
+                times = [r.seconds_per_photo for found in measured.values() for r in found.values()]
+                rows.append([*row, f"{times[0]:.3f}" if times else MISSING])
     text = as_table(header, rows)
     return f"{text}\n\n{sources(used)}" if used else text
 
