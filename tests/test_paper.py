@@ -171,3 +171,27 @@ def test_table_3_measures_a_checkpoint(task, settings, tmp_path):
     assert [row[2] for row in rows[:2]] == ["plain", "QE"]
     assert all(re.fullmatch(r"\d+\.\d \(\d+–\d+\)", row[3]) for row in rows[:2])
     assert {row[3] for row in rows[2:]} == {"not available"}
+
+
+def test_oxford_and_paris_are_fitted_on_each_other(scripts, pixels, tmp_path):
+    from systems import make_parser, published_tasks
+
+    for city, names in (("oxford", "abcd"), ("paris", "efg"), ("others", "hi")):
+        (tmp_path / city).mkdir()
+        for name in names:
+            Image.fromarray(pixels).save(tmp_path / city / f"{name}.png")
+        lists = {"query": f"{names[0]} 0 0 64 64", "good": names[:2], "ok": "", "junk": names[2:3]}
+        for kind, content in lists.items():
+            words = content if kind == "query" else "\n".join(content)
+            (tmp_path / city / f"tower_1_{kind}.txt").write_text(words)
+    given = [f"--{city}={tmp_path / city}" for city in ("oxford", "paris")]
+    tasks = published_tasks(make_parser("a table").parse_args(given))
+    assert tasks["Oxford105k"] is tasks["Paris106k"] is None
+    assert [photo.name for photo in tasks["Oxford5k"].fit_on] == ["e", "f", "g"]
+    assert tasks["Oxford5k"].fit_labels == ["e", "e", ""]
+    assert [photo.name for photo in tasks["Paris6k"].fit_on] == ["a", "b", "c", "d"]
+    more = [*given, f"--distractors={tmp_path / 'others'}"]
+    tasks = published_tasks(make_parser("a table").parse_args(more))
+    assert [len(task.benchmark.photos) for task in tasks.values()] == [4, 6, 3, 5]
+    with pytest.raises(SystemExit, match="pass --oxford and --paris"):
+        published_tasks(make_parser("a table").parse_args(given[:1]))

@@ -217,7 +217,9 @@ def published_tasks(args: argparse.Namespace) -> dict[str, Task | None]:
     tasks: dict[str, Task | None] = dict.fromkeys(
         ("Oxford5k", "Oxford105k", "Paris6k", "Paris106k")
     )
-    if args.oxford is None or args.paris is None:
+    if (args.oxford is None) != (args.paris is None):
+        raise SystemExit("systems are fitted on the other benchmark: pass --oxford and --paris")
+    if args.oxford is None:
         return tasks
     oxford = load_oxford5k(args.oxford, args.oxford_annotations)
     paris = load_paris6k(args.paris, args.paris_annotations)
