@@ -100,12 +100,12 @@ class Task:
     """Queries on photos, and other photos to fit on.
 
     `fit_labels` name the object of each photo to fit on, "" where there is none; systems that
-    are learned need them.
+    are learned need them. Without photos to fit on, systems have to be fitted.
     """
 
     name: str
     benchmark: Bunch
-    fit_on: Sequence[Any]
+    fit_on: Sequence[Any] | None
     fit_labels: Sequence[str]
 
 
@@ -153,7 +153,7 @@ def measure(
     learned: bool = False,
 ) -> dict[tuple[str, str], Row]:
     """Rows of a pipeline on a task, by crop ("X", "I") and steps."""
-    fit_on: Sequence[Any] | None = task.fit_on
+    fit_on = task.fit_on
     if learned:
         pipeline, fit_on = pipeline.fit(task.fit_on, task.fit_labels), None
     evaluation = evaluate(

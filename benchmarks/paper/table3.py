@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from published import published, sources
+from published import UNKNOWN, published, sources
 from systems import (
     CROPS,
     MISSING,
@@ -72,7 +73,7 @@ def table(
             for task in tasks:
                 if task in compare:
                     stated = published(name, label, step, crop, task, used)
-                    if stated == published("", "", "", "", ""):
+                    if stated == UNKNOWN:
                         stated = published(name, label, step, "", task, used)
                     row.append(stated)
                 row.append(cell(measured[task].get((crop, step))))
@@ -106,7 +107,7 @@ def _of_checkpoint(
     pipeline = pipeline_from_checkpoint(
         file, features__max_size=settings.max_size, features__store=settings.store
     )
-    already_fitted = Task(task.name, task.benchmark, None, ())  # type: ignore[arg-type]
+    already_fitted = replace(task, fit_on=None)
     return measure(pipeline, already_fitted, settings, (crop,), steps)
 
 
