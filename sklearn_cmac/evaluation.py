@@ -528,7 +528,8 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
             about["weights"] = backbone.weights_source
             about["weights sha256"] = features.weights_sha256_
         about["longest side in pixels"] = features.max_size
-    if "whiten" in steps:
+    # A published whitening does not say what it was fitted on.
+    if hasattr(steps.get("whiten"), "n_photos_"):
         about["whitened with"] = {
             "photos": steps["whiten"].n_photos_,
             "regions": steps["whiten"].n_regions_,

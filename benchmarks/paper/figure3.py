@@ -1,0 +1,20 @@
+"""Figure 3: mAP over C, the components in which activations are compared.
+
+    python benchmarks/paper/figure3.py --data ../shared/data --store .cache/maps --out .cache/paper
+
+The paper takes C = 4 for VGG16 and 7 for ResNet101. Squares do not depend on C and are one line.
+Prints mAP in percent with 95% intervals over queries; `--plot FILE` draws it.
+"""
+
+from __future__ import annotations
+
+from sweeps import run
+
+if __name__ == "__main__":
+    run(
+        __doc__,
+        "pca__n_components",
+        "C",
+        [2, 4, 7, 16],
+        ["R-MAC", "clusters, paper", "clusters, default"],
+    )

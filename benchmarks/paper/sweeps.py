@@ -1,0 +1,118 @@
+"""Curves of mAP as one parameter of a system changes: Figures 3, 5 and 6."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from systems import (
+    CROPS,
+    MISSING,
+    SYSTEMS,
+    Settings,
+    Task,
+    as_table,
+    cell,
+    given_tasks,
+    make_parser,
+    make_system,
+    measure,
+    named_for,
+    read_settings,
+)
+
+from sklearn_cmac.evaluation import Row
+
+
+def sweep(
+    systems: Iterable[str],
+    path: str,
+    values: Sequence[Any],
+    tasks: Mapping[str, Task],
+    settings: Settings,
+    backbone: str,
+    crops: Sequence[str],
+) -> dict[str, dict[Any, dict[str, Row]]]:
+    """Rows of systems as one parameter changes: system, value, "task crop".
+
+    A system without the parameter is measured once, and is the same at each value.
+    """
+    found: dict[str, dict[Any, dict[str, Row]]] = {}
+    for name in systems:
+        fixed = path not in make_system(name, backbone, settings).get_params()
+        found[name] = {}
+        for value in values[:1] if fixed else values:
+            print(f"{name}, {path}={value}", file=sys.stderr, flush=True)
+            pipeline = make_system(name, backbone, settings, **({} if fixed else {path: value}))
+            rows = {}
+            for task in tasks.values():
+                measured = measure(pipeline, task, settings, crops, learned=SYSTEMS[name].learned)
+                for crop in crops:
+                    rows[f"{task.name} {crop}"] = measured[crop, "plain"]
+            found[name]["any" if fixed else value] = rows
+    return found
+
+
+def sweep_table(found: Mapping[str, Mapping[Any, Mapping[str, Row]]], label: str) -> str:
+    """The sweep in Markdown."""
+    columns = list(next(iter(next(iter(found.values())).values())))
+    rows = [
+        [name, str(value), *(cell(measured[column]) for column in columns)]
+        for name, points in found.items()
+        for value, measured in points.items()
+    ]
+    return as_table(["system", label, *columns], rows)
+
+
+def sweep_curves(
+    found: Mapping[str, Mapping[Any, Mapping[str, Row]]], values: Sequence[Any]
+) -> Any:
+    """The sweep as curves of mAP in percent, each with its name, for `plot_curves`."""
+    curves = {}
+    for name, points in found.items():
+        for column in next(iter(points.values())):
+            heights = [points.get(v, points.get("any"))[column] for v in values]
+            curves[f"{name}, {column}"] = [100 * row.mean_average_precision for row in heights]
+    return curves
+
+
+def plot_curves(
+    file: Path, values: Sequence[Any], curves: Mapping[str, Sequence[float]], x: str, y: str
+) -> None:
+    """Curves in one picture; needs matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, heights in curves.items():
+        axes.plot(values, heights, marker="." if len(values) < 30 else "", label=name)
+    axes.set(xlabel=x, ylabel=y)
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
+
+
+def run(
+    description: str, path: str, label: str, values: Sequence[Any], systems: Sequence[str]
+) -> None:
+    """The command line of a figure: a table for each network, and a picture if asked for."""
+    parser = make_parser(description, networks=("efficientnet_lite0",))
+    parser.add_argument("--values", nargs="+", type=type(values[0]), default=list(values))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(systems))
+    parser.add_argument("--crops", nargs="+", choices=CROPS, default=["X"])
+    parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
+    args = parser.parse_args()
+    settings, tasks = read_settings(args), given_tasks(args)
+    for backbone in args.networks:
+        if backbone not in settings.weights or not tasks:
+            print(f"{settings.label(backbone)}: {MISSING} without weights and photos")
+            continue
+        found = sweep(args.systems, path, args.values, tasks, settings, backbone, args.crops)
+        print(f"{settings.label(backbone)}\n\n{sweep_table(found, label)}\n", flush=True)
+        if args.plot is not None:
+            curves = sweep_curves(found, args.values)
+            plot_curves(named_for(args.plot, backbone), args.values, curves, label, "mAP in %")

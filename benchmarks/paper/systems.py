@@ -1,0 +1,328 @@
+"""What the scripts of this folder share: systems, networks, benchmarks, and how cells are filled.
+
+A new system is one entry of `SYSTEMS`; every table then has its rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sklearn_cmac import (
+    make_cmac_pipeline,
+    make_crow_pipeline,
+    make_dir_pipeline,
+    make_gem_pipeline,
+    make_mac_pipeline,
+    make_rmac_pipeline,
+    make_siamac_pipeline,
+    make_spoc_pipeline,
+)
+from sklearn_cmac.backbones import get_backbone
+from sklearn_cmac.datasets import (
+    add_distractors,
+    as_benchmark,
+    find_photos,
+    load_oxford5k,
+    load_paris6k,
+    load_photo_folder,
+)
+from sklearn_cmac.evaluation import Row, evaluate
+from sklearn_cmac.search import Localization, QueryExpansion
+
+MISSING = "not available"
+CROPS = {"X": "activations", "I": "image"}
+STEPS: dict[str, list] = {
+    "plain": [],
+    "R": [("rerank", Localization())],
+    "QE": [("expand", QueryExpansion())],
+    # R averages the five best windows with the query.
+    "R + QE": [("rerank", Localization()), ("expand", QueryExpansion(n_neighbors=5))],
+}
+
+
+class Network(NamedTuple):
+    """A network that the tables have rows for, and the paper's C for it."""
+
+    label: str
+    n_components: int
+    embedded: bool = False
+
+
+NETWORKS = {
+    "efficientnet_lite0": Network("EfficientNet-Lite0", 4, embedded=True),
+    "vgg16": Network("VGG16", 4),
+    "resnet101": Network("ResNet101", 7),
+}
+
+
+class System(NamedTuple):
+    """How a system is made, what it takes from the network, and whether it needs labels."""
+
+    make: Callable[..., Any]
+    of_network: Callable[[str, Network], dict[str, Any]] = lambda backbone, network: {}
+    learned: bool = False
+
+
+def _stride_of(backbone: str, network: Network) -> dict[str, Any]:
+    return {"regions__stride": get_backbone(backbone, None).stride}
+
+
+def _components_of(backbone: str, network: Network) -> dict[str, Any]:
+    return {"pca__n_components": network.n_components}
+
+
+SYSTEMS = {
+    "MAC": System(make_mac_pipeline),
+    "R-MAC": System(make_rmac_pipeline),
+    "SPoC": System(make_spoc_pipeline),
+    "CroW": System(make_crow_pipeline),
+    "GeM": System(make_gem_pipeline),
+    "siaMAC": System(partial(make_siamac_pipeline, whiten__distractor=""), learned=True),
+    "DIR-grid": System(make_dir_pipeline, _stride_of),
+    "clusters, paper": System(partial(make_cmac_pipeline, "paper"), _components_of),
+    "clusters, default": System(make_cmac_pipeline),
+}
+
+
+@dataclass
+class Task:
+    """Queries on photos, and other photos to fit on.
+
+    `fit_labels` name the object of each photo to fit on, "" where there is none; systems that
+    are learned need them. Without photos to fit on, systems have to be fitted.
+    """
+
+    name: str
+    benchmark: Bunch
+    fit_on: Sequence[Any] | None
+    fit_labels: Sequence[str]
+
+
+@dataclass
+class Settings:
+    """What is the same for all rows.
+
+    `weights` has an entry for each network that there are weights for: "default", a file, or
+    None for seeded random numbers. `shrinkage` None leaves each system its own.
+    """
+
+    weights: Mapping[str, Any] = field(default_factory=lambda: {"efficientnet_lite0": "default"})
+    max_size: int = 1024
+    store: str | None = None
+    shrinkage: float | None = None
+    folder: Path | None = None
+
+    def label(self, backbone: str) -> str:
+        """The network's name, marked where its weights are random."""
+        random = self.weights.get(backbone, "") is None
+        return NETWORKS[backbone].label + (" (random weights)" if random else "")
+
+
+def make_system(name: str, backbone: str, settings: Settings, **params: Any) -> Any:
+    """The pipeline of a system on a network; `params` come last."""
+    system = SYSTEMS[name]
+    given: dict[str, Any] = {
+        "features__backbone": backbone,
+        "features__weights": settings.weights[backbone],
+        "features__max_size": settings.max_size,
+        "features__store": settings.store,
+    }
+    if settings.shrinkage is not None:
+        given["whiten__shrinkage"] = settings.shrinkage
+    given.update(system.of_network(backbone, NETWORKS[backbone]))
+    return system.make(**{**given, **params})
+
+
+def measure(
+    pipeline: Any,
+    task: Task,
+    settings: Settings,
+    crops: Iterable[str] = CROPS,
+    steps: Iterable[str] = ("plain",),
+    learned: bool = False,
+) -> dict[tuple[str, str], Row]:
+    """Rows of a pipeline on a task, by crop ("X", "I") and steps."""
+    fit_on = task.fit_on
+    if learned:
+        pipeline, fit_on = pipeline.fit(task.fit_on, task.fit_labels), None
+    evaluation = evaluate(
+        task.benchmark,
+        {"": pipeline},
+        fit_on,
+        query_crops=[CROPS[crop] for crop in crops],
+        steps={name: STEPS[name] for name in steps},
+        folder=settings.folder,
+    )
+    letters = {long: short for short, long in CROPS.items()}
+    return {(letters[row.query_crop], row.steps): row for row in evaluation.rows}
+
+
+def measure_system(
+    name: str,
+    backbone: str,
+    task: Task | None,
+    settings: Settings,
+    crops: Iterable[str] = CROPS,
+    steps: Iterable[str] = ("plain",),
+) -> dict[tuple[str, str], Row]:
+    """The same for a named system; nothing where photos or weights are missing."""
+    if task is None or backbone not in settings.weights:
+        return {}
+    if SYSTEMS[name].learned and len(set(task.fit_labels) - {""}) == 0:
+        return {}
+    print(f"{settings.label(backbone)}, {name}, {task.name}", file=sys.stderr, flush=True)
+    pipeline = make_system(name, backbone, settings)
+    return measure(pipeline, task, settings, crops, steps, SYSTEMS[name].learned)
+
+
+def cell(row: Row | None) -> str:
+    """mAP in percent with its interval, or "not available"."""
+    if row is None:
+        return MISSING
+    low, high = 100 * row.low, 100 * row.high
+    return f"{100 * row.mean_average_precision:.1f} ({low:.0f}–{high:.0f})"
+
+
+def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# -- Photos -----------------------------------------------------------------------------------
+
+
+def labels_of(benchmark: Bunch) -> list[str]:
+    """A label for each photo of a benchmark: queries with a common answer ask for one object."""
+    labels = np.full(len(benchmark.photos), "", dtype=object)
+    for query, relevance in zip(benchmark.queries, benchmark.relevance):
+        known = [label for label in labels[relevance.positives] if label]
+        labels[relevance.positives] = known[0] if known else query.name
+    return labels.tolist()
+
+
+def published_tasks(args: argparse.Namespace) -> dict[str, Task | None]:
+    """Oxford and Paris, each fitted on the other, as far as their photos are given."""
+    tasks: dict[str, Task | None] = dict.fromkeys(
+        ("Oxford5k", "Oxford105k", "Paris6k", "Paris106k")
+    )
+    if (args.oxford is None) != (args.paris is None):
+        raise SystemExit("systems are fitted on the other benchmark: pass --oxford and --paris")
+    if args.oxford is None:
+        return tasks
+    oxford = load_oxford5k(args.oxford, args.oxford_annotations)
+    paris = load_paris6k(args.paris, args.paris_annotations)
+    for small, large, tested, other in (
+        ("Oxford5k", "Oxford105k", oxford, paris),
+        ("Paris6k", "Paris106k", paris, oxford),
+    ):
+        tasks[small] = Task(small, tested, other.photos, labels_of(other))
+        if args.distractors is not None:
+            more = add_distractors(tested, args.distractors)
+            tasks[large] = Task(large, more, other.photos, labels_of(other))
+    return tasks
+
+
+def local_tasks(data: Path | None) -> dict[str, Task]:
+    """Landmarks and a part of Paris6k, each fitted on the other, if there is such a folder."""
+    if data is None:
+        return {}
+    folder = data / "landmarks"
+    if not folder.is_dir():
+        raise SystemExit(f"no photos at {folder}: pass --data")
+    landmarks = load_photo_folder(
+        folder / "images", labels=folder / "labels.csv", boxes=folder / "boxes.csv"
+    )
+    with open(data / "paris279/files.csv", newline="") as table:
+        scale = {row["image"]: float(row["scale_in_jpg_768"]) for row in csv.DictReader(table)}
+    paris = load_paris6k(
+        data / "paris279/jpg", data / "paris_gt", missing="restrict", photo_scale=scale
+    )
+    label_of = {photo.name: label for photo, label in zip(paris.photos, labels_of(paris))}
+    fit_on = find_photos(data / "paris279/jpg")
+    labels = [label_of.get(path.stem, "") for path in fit_on]
+    boxed = as_benchmark(landmarks, "boxed")
+    return {
+        "landmarks": Task("landmarks", boxed, fit_on, labels),
+        "Paris part": Task("Paris part", paris, landmarks.photos, landmarks.target),
+    }
+
+
+def given_tasks(args: argparse.Namespace) -> dict[str, Task]:
+    """All tasks that there are photos for."""
+    official = {name: task for name, task in published_tasks(args).items() if task is not None}
+    return {**official, **local_tasks(args.data)}
+
+
+# -- Command lines ----------------------------------------------------------------------------
+
+
+def make_parser(description: str, *, networks: Sequence[str] = tuple(NETWORKS)) -> Any:
+    """The options that the scripts share."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="a folder with landmarks/ and paris279/")
+    parser.add_argument("--oxford", type=Path, help="the photos of Oxford5k")
+    parser.add_argument("--oxford-annotations", type=Path, help="default: in --oxford")
+    parser.add_argument("--paris", type=Path, help="the photos of Paris6k")
+    parser.add_argument("--paris-annotations", type=Path, help="default: in --paris")
+    parser.add_argument("--distractors", type=Path, help="100,000 more photos to rank")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(networks))
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="NETWORK=FILE",
+        help="weights of VGG16 and ResNet101: a file each, 'default' for torchvision's, or 'none' "
+        "for seeded random numbers; 'none' alone means both",
+    )
+    parser.add_argument("--max-size", type=int, default=1024)
+    parser.add_argument("--shrinkage", type=float, help="of all whitening; default: each its own")
+    parser.add_argument("--store", help="where activation maps are kept")
+    parser.add_argument("--out", type=Path, help="keeps what is done, so a stopped run goes on")
+    return parser
+
+
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Settings of a parsed command line; warnings that tables answer are silenced."""
+    warnings.filterwarnings("ignore", "whitening .* dimensions")
+    warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
+    return Settings(
+        parse_weights(args.weights, args.networks),
+        args.max_size,
+        args.store,
+        args.shrinkage,
+        args.out,
+    )
+
+
+def parse_weights(given: Iterable[str], networks: Sequence[str]) -> dict[str, Any]:
+    """Weights by network, of ``NETWORK=FILE``, ``FILE`` or ``none``."""
+    weights: dict[str, Any] = {name: "default" for name in networks if NETWORKS[name].embedded}
+    others = [name for name in networks if not NETWORKS[name].embedded]
+    for entry in given:
+        name, equals, file = entry.partition("=")
+        if equals and name in NETWORKS:
+            weights[name] = None if file == "none" else file
+        elif entry == "none":
+            weights.update(dict.fromkeys(others))
+        elif len(others) == 1:
+            weights[others[0]] = entry
+        else:
+            raise SystemExit(f"--weights {entry}: of which network? Write NETWORK={entry}")
+    return weights
+
+
+def named_for(file: Path, backbone: str) -> Path:
+    """The name of a picture that is of one network."""
+    return file.with_stem(f"{file.stem}-{backbone}")
