@@ -38,7 +38,7 @@ from sklearn_cmac.datasets import (
     load_photo_folder,
 )
 from sklearn_cmac.evaluation import Row, evaluate
-from sklearn_cmac.search import Localization, QueryExpansion
+from sklearn_cmac.search import Localization, QueryExpansion, SpatialVerification
 
 MISSING = "not available"
 CROPS = {"X": "activations", "I": "image"}
@@ -48,6 +48,7 @@ STEPS: dict[str, list] = {
     "QE": [("expand", QueryExpansion())],
     # R averages the five best windows with the query.
     "R + QE": [("rerank", Localization()), ("expand", QueryExpansion(n_neighbors=5))],
+    "spatial": [("rerank", SpatialVerification(n_candidates=50))],
 }
 
 
@@ -92,6 +93,7 @@ SYSTEMS = {
     "DIR-grid": System(make_dir_pipeline, _stride_of),
     "clusters, paper": System(partial(make_cmac_pipeline, "paper"), _components_of),
     "clusters, default": System(make_cmac_pipeline),
+    "squares and clusters": System(partial(make_cmac_pipeline, "mixed")),
 }
 
 
