@@ -9,9 +9,10 @@ mAP in percent with a 95% interval over queries, and seconds per photo.
 
 from __future__ import annotations
 
-from systems import CROPS, as_table, cell, given_tasks, make_parser, measure, read_settings
+from systems import CROPS, STEPS, as_table, cell, given_tasks, make_parser, measure, read_settings
 
 from sklearn_cmac import make_bow_pipeline, make_fisher_pipeline, make_vlad_pipeline
+from sklearn_cmac.search import SpatialVerification
 
 # Each with what follows the first ranking.
 LOCAL = {
@@ -19,6 +20,7 @@ LOCAL = {
     "VLAD": (make_vlad_pipeline, ("plain",)),
     "Fisher vector": (make_fisher_pipeline, ("plain",)),
 }
+CHAINS = {**STEPS, "spatial": [("rerank", SpatialVerification(n_candidates=50))]}
 
 
 def main() -> None:
@@ -37,7 +39,10 @@ def main() -> None:
     for name in args.systems:
         make, steps = LOCAL[name]
         pipeline = make(features__max_size=args.max_size, features__store=args.store)
-        found = [measure(pipeline, task, settings, CROPS, steps) for task in tasks.values()]
+        found = [
+            measure(pipeline, task, settings, CROPS, steps, chains=CHAINS)
+            for task in tasks.values()
+        ]
         for step in steps:
             cells = [cell(rows_of[crop, step]) for rows_of in found for crop in CROPS]
             seconds = found[0]["X", step].seconds_per_photo

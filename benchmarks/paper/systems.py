@@ -38,7 +38,7 @@ from sklearn_cmac.datasets import (
     load_photo_folder,
 )
 from sklearn_cmac.evaluation import Row, evaluate
-from sklearn_cmac.search import Localization, QueryExpansion, SpatialVerification
+from sklearn_cmac.search import Localization, QueryExpansion
 
 MISSING = "not available"
 CROPS = {"X": "activations", "I": "image"}
@@ -48,7 +48,6 @@ STEPS: dict[str, list] = {
     "QE": [("expand", QueryExpansion())],
     # R averages the five best windows with the query.
     "R + QE": [("rerank", Localization()), ("expand", QueryExpansion(n_neighbors=5))],
-    "spatial": [("rerank", SpatialVerification(n_candidates=50))],
 }
 
 
@@ -153,8 +152,9 @@ def measure(
     crops: Iterable[str] = CROPS,
     steps: Iterable[str] = ("plain",),
     learned: bool = False,
+    chains: Mapping[str, list] = STEPS,
 ) -> dict[tuple[str, str], Row]:
-    """Rows of a pipeline on a task, by crop ("X", "I") and steps."""
+    """Rows of a pipeline on a task, by crop ("X", "I") and steps, names of `chains`."""
     fit_on = task.fit_on
     if learned:
         pipeline, fit_on = pipeline.fit(task.fit_on, task.fit_labels), None
@@ -163,7 +163,7 @@ def measure(
         {"": pipeline},
         fit_on,
         query_crops=[CROPS[crop] for crop in crops],
-        steps={name: STEPS[name] for name in steps},
+        steps={name: chains[name] for name in steps},
         folder=settings.folder,
     )
     letters = {long: short for short, long in CROPS.items()}
