@@ -7,25 +7,29 @@ tested on `landmarks` (all labelled photos whole, and the boxed ones in both cro
 way round (the queries of Paris6k that are there, with the official and the revisited ground
 truth, in both crops), with one descriptor per photo and with region matching. What is done is kept
 under `--out`, so a stopped run goes on; `--only` takes variants whose name holds a word, and two
-runs with different words may share a folder. Prints two tables of mAP in percent, with the seconds
-behind the stored maps, and the paired differences to plain R-MAC with their 95% intervals.
+runs with different words may share a folder. Prints two tables of mAP in percent, and the paired
+differences to plain R-MAC with their 95% intervals. Costs are processor time a photo, which other
+programs on the machine change little: of the steps behind the network, and of all over R-MAC's.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 from landmarks import load
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 
 from sklearn_cmac import (
     ActivationPCA,
     ClustererRegions,
     ClusterMaxPooler,
+    ConvFeatureExtractor,
     GeMPooler,
     GridRegions,
     RegionUnion,
@@ -126,9 +130,30 @@ def tasks(data: Path) -> list:
     ]
 
 
-def measure(pipeline, work: list, out: Path) -> tuple[dict, float]:
-    """Average precisions by (steps, column), and seconds per photo of landmarks."""
-    scores, columns, seconds = {}, iter(COLUMNS), 0.0
+def network_cost(photos: list) -> float:
+    """Processor seconds for decoding a photo and running the network."""
+    features = ConvFeatureExtractor().fit(photos)
+    features.transform(photos[:1])
+    started = time.process_time()
+    features.transform(photos)
+    return (time.process_time() - started) / len(photos)
+
+
+def cost(pipeline, photos: list) -> float:
+    """Processor seconds per photo of the steps behind the network; the least of three runs."""
+    maps = pipeline[:1].fit(photos).transform(photos)
+    steps = clone(pipeline[1:]).fit(maps)
+    found = []
+    for _ in range(3):
+        started = time.process_time()
+        steps.transform(maps)
+        found.append((time.process_time() - started) / len(maps))
+    return min(found)
+
+
+def measure(pipeline, work: list, out: Path) -> dict:
+    """Average precisions by (steps, column)."""
+    scores, columns = {}, iter(COLUMNS)
     steps = {"one": [], "matching": [("match", RegionMatching())]}
     for benchmark, fit_on, crops in work:
         rows = evaluate(
@@ -139,8 +164,7 @@ def measure(pipeline, work: list, out: Path) -> tuple[dict, float]:
             for row in rows:
                 if row.query_crop == crop:
                     scores[row.steps, column] = np.array(row.average_precision)
-        seconds = seconds or rows[0].seconds_per_photo
-    return scores, seconds
+    return scores
 
 
 def main() -> None:
@@ -153,20 +177,26 @@ def main() -> None:
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
     work = tasks(args.data)
-    found = {}
+    photos = [photo.source for photo in work[0][0].photos[::20]]
+    network = network_cost(photos[:10])
+    found, costs = {}, {}
     for name, pipeline in variants(args.store).items():
         if name == BASELINE or not args.only or any(word in name for word in args.only):
             found[name] = measure(pipeline, work, args.out)
-            print(name, _cells(found[name][0], "one"), flush=True)
+            costs[name] = cost(pipeline, photos)
+            print(name, _cells(found[name], "one"), flush=True)
     print()
-    baseline = found[BASELINE][0]
+    baseline = found[BASELINE]
     for steps, title in (("one", "one descriptor"), ("matching", "region matching")):
-        print(f"| {title} | {' | '.join(COLUMNS)} | s/photo |\n|{'---|' * (len(COLUMNS) + 2)}")
-        for name, (scores, seconds) in found.items():
-            print(f"| {name} | {_cells(scores, steps)} | {seconds:.3f} |")
+        columns = [title, *COLUMNS, "ms", "all / R-MAC"]
+        print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+        for name, scores in found.items():
+            whole = (network + costs[name]) / (network + costs[BASELINE])
+            cells = _cells(scores, steps)
+            print(f"| {name} | {cells} | {1000 * costs[name]:.0f} | {whole:.2f} |")
         print()
     print(f"| difference to {BASELINE} | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
-    for name, (scores, _) in found.items():
+    for name, scores in found.items():
         for steps in ("one", "matching"):
             cells = [_difference(scores[steps, c], baseline[steps, c]) for c in COLUMNS]
             print(f"| {name}, {steps} | {' | '.join(cells)} |")
