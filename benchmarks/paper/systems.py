@@ -24,6 +24,7 @@ from sklearn_cmac import (
     make_dir_pipeline,
     make_gem_pipeline,
     make_mac_pipeline,
+    make_neural_codes_pipeline,
     make_rmac_pipeline,
     make_siamac_pipeline,
     make_spoc_pipeline,
@@ -67,11 +68,15 @@ NETWORKS = {
 
 
 class System(NamedTuple):
-    """How a system is made, what it takes from the network, and whether it needs labels."""
+    """How a system is made, what it takes from the network, and whether it needs labels.
+
+    `only` names the network of a system that is of one network.
+    """
 
     make: Callable[..., Any]
     of_network: Callable[[str, Network], dict[str, Any]] = lambda backbone, network: {}
     learned: bool = False
+    only: str | None = None
 
 
 def _stride_of(backbone: str, network: Network) -> dict[str, Any]:
@@ -90,6 +95,7 @@ SYSTEMS = {
     "GeM": System(make_gem_pipeline),
     "siaMAC": System(partial(make_siamac_pipeline, whiten__distractor=""), learned=True),
     "DIR-grid": System(make_dir_pipeline, _stride_of),
+    "neural codes": System(make_neural_codes_pipeline, only="vgg16"),
     "clusters, paper": System(partial(make_cmac_pipeline, "paper"), _components_of),
     "clusters, default": System(make_cmac_pipeline),
     "squares and clusters": System(partial(make_cmac_pipeline, "mixed")),
@@ -128,6 +134,11 @@ class Settings:
         """The network's name, marked where its weights are random."""
         random = self.weights.get(backbone, "") is None
         return NETWORKS[backbone].label + (" (random weights)" if random else "")
+
+
+def systems_on(backbone: str, names: Iterable[str]) -> list[str]:
+    """Those of the named systems that there are on a network."""
+    return [name for name in names if SYSTEMS[name].only in (None, backbone)]
 
 
 def make_system(name: str, backbone: str, settings: Settings, **params: Any) -> Any:

@@ -30,6 +30,7 @@ from systems import (
     measure_system,
     published_tasks,
     read_settings,
+    systems_on,
 )
 
 
@@ -54,7 +55,7 @@ def table(
     header.append("s/photo")
     rows, used = [], set[str]()
     for backbone in networks:
-        for name in systems:
+        for name in systems_on(backbone, systems):
             measured = {
                 task: measure_system(name, backbone, tasks[task], settings, crops, steps)
                 for task in tasks

@@ -33,6 +33,7 @@ from systems import (
     measure_system,
     published_tasks,
     read_settings,
+    systems_on,
 )
 
 from sklearn_cmac.checkpoints import pipeline_from_checkpoint
@@ -82,7 +83,7 @@ def table(
 
     rows = []
     for backbone in networks:
-        for name in systems:
+        for name in systems_on(backbone, systems):
             measured = {
                 task: measure_system(name, backbone, tasks[task], settings, (crop,), steps)
                 for task in tasks
