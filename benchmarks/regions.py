@@ -9,7 +9,7 @@ truth, in both crops), with one descriptor per photo and with region matching. W
 under `--out`, so a stopped run goes on; `--only` takes variants whose name holds a word, and two
 runs with different words may share a folder. Prints two tables of mAP in percent, and the paired
 differences to plain R-MAC with their 95% intervals. Costs are processor time a photo, which other
-programs on the machine change little: of the steps behind the network, and of all over R-MAC's.
+programs change little: of the steps behind the network, and of all over R-MAC's.
 """
 
 from __future__ import annotations
