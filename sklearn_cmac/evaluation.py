@@ -227,16 +227,18 @@ def evaluate(
         print(benchmark.DESCR)
         print("\n".join(f"{what}: {n}" for what, n in matched.items()))
     regions = "regions" in needs
-    task = _describe_task(benchmark)
+    ranked = _describe_photos(benchmark.photos)
+    fitted_on = None if fit_on is None else _describe_photos(fit_on)
+    task = _describe_task(benchmark, ranked)
     rows, about = [], {}
     for name, system in systems.items():
-        place = _Place(folder, system, fit_on)
+        place = _Place(folder, system, fitted_on)
         pipeline = place.fitted(system, fit_on)
         described = describe_collection(
             pipeline,
             benchmark.photos,
             regions=regions,
-            folder=place.collection(benchmark.photos, regions),
+            folder=place.collection(ranked, regions),
             verbose=verbose,
         )
         _check_failures(described, benchmark)
@@ -263,8 +265,8 @@ def evaluate(
         "systems": about,
         "query boxes are cropped in": list(query_crops) if boxed else "no boxes",
         "steps": {chain: repr([step for _, step in after]) for chain, after in chains.items()},
-        "fitted on": None if fit_on is None else _describe_photos(fit_on),
-        "ranked": _describe_photos(benchmark.photos),
+        "fitted on": fitted_on,
+        "ranked": ranked,
         "versions": _versions(),
     }
     rows = _with_intervals(rows, benchmark.get("groups"))
@@ -460,10 +462,10 @@ def _check_labels(collection: Collection, benchmark: Any) -> None:
 class _Place:
     """Where the parts of one system's evaluation are kept, if anywhere."""
 
-    def __init__(self, folder: Path | None, system: Any, fit_on: Sequence[Any] | None):
+    def __init__(self, folder: Path | None, system: Any, fitted_on: dict[str, Any] | None):
         self.folder = None
         if folder is not None:
-            fitted = joblib.hash(system) if fit_on is None else _describe_photos(fit_on)
+            fitted = fitted_on or joblib.hash(system)
             parts = [_settings(system), fitted, _versions()["sklearn-cmac"]]
             self.folder = Path(folder) / _digest(repr(parts))[:16]
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -481,10 +483,10 @@ class _Place:
             part.replace(file)
         return pipeline
 
-    def collection(self, photos: Sequence[Any], regions: bool) -> Path | None:
+    def collection(self, ranked: dict[str, Any], regions: bool) -> Path | None:
         if self.folder is None:
             return None
-        digest = _describe_photos(photos)["sha256"][:16]
+        digest = ranked["sha256"][:16]
         return self.folder / f"{'regions' if regions else 'descriptors'}-{digest}"
 
     def scores(self, key: str) -> dict[str, Any] | None:
@@ -537,11 +539,10 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
     return about
 
 
-def _describe_task(benchmark: Any) -> str:
+def _describe_task(benchmark: Any, ranked: dict[str, Any]) -> str:
     """A digest of what is asked, what is ranked, and what is right."""
     asked = [(query.name, getattr(query, "box", None)) for query in benchmark.queries]
     right = [(list(r.positives), list(r.junk)) for r in benchmark.relevance]
-    ranked = _describe_photos(benchmark.photos)
     return _digest(repr([asked, right, ranked, benchmark.get("exclude")]))
 
 

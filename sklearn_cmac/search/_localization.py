@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn_cmac._steps import show_progress
 from sklearn_cmac.maps import ActivationMap
 from sklearn_cmac.search._collection import Collection
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep, askers
 
 Window = tuple[int, int, int, int]
 
@@ -248,10 +248,7 @@ class Localization(RerankingStep):
         pipeline: Any,
     ) -> list[RankedList]:
         """As for every step."""
-        asking: dict[int, list[int]] = {}
-        for q, ranked in enumerate(rankings):
-            for photo in ranked.order[: self.n_candidates].tolist():
-                asking.setdefault(photo, []).append(q)
+        asking = askers(rankings, self.n_candidates)
         targets = [_target(query) for query in queries]
         # Photo by photo: each map is read, and its sums are taken, once for all queries.
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")

@@ -83,6 +83,18 @@ class RankedList:
         )
 
 
+def askers(rankings: Sequence[RankedList], n_candidates: int) -> dict[int, list[int]]:
+    """For each photo among the first of some ranking, the positions of those rankings.
+
+    Steps that look at photos go through these, so that each is looked at once for all queries.
+    """
+    asking: dict[int, list[int]] = {}
+    for q, ranked in enumerate(rankings):
+        for photo in ranked.order[:n_candidates].tolist():
+            asking.setdefault(photo, []).append(q)
+    return asking
+
+
 class RerankingStep(BaseEstimator):
     """A step behind the first ranking: parameters, and two methods that `Retriever` calls.
 

@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn_cmac._steps import show_progress
 from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
 from sklearn_cmac.search._collection import Collection
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep, askers
 
 _FEWEST = 3  # pairs of which anything is said
 _AREA = 100  # by which factor a transform may enlarge or shrink areas
@@ -257,10 +257,7 @@ class SpatialVerification(RerankingStep):
         extractor = LocalFeatureExtractor() if self.extractor is None else self.extractor
         asked = extractor.transform([query.photo for query in queries])
         first = [ranked.order[: self.n_candidates].tolist() for ranked in rankings]
-        asking: dict[int, list[int]] = {}
-        for q, photos in enumerate(first):
-            for photo in photos:
-                asking.setdefault(photo, []).append(q)
+        asking = askers(rankings, self.n_candidates)
         # Photo by photo: the features of each are found once for all queries.
         jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
         found = jobs(
