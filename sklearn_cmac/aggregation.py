@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_cmac._steps import TableStep, check_vectors, is_table
+from sklearn_cmac._steps import TableStep, is_table
+from sklearn_cmac.maps import check_vectors
 
 
 class L2Aggregator(TableStep, BaseEstimator):

@@ -15,19 +15,12 @@ from PIL import Image
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._steps import RecordStep, show_progress
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac._steps import RecordStep
 from sklearn_cmac.backbones import Backbone, get_backbone
 from sklearn_cmac.maps import ActivationMap, MapArrays
-from sklearn_cmac.photos import (
-    Box,
-    Photo,
-    PhotoError,
-    Query,
-    as_photo,
-    decode,
-    digest_source,
-    read_source,
-)
+from sklearn_cmac.photos import Box, Photo, PhotoError, Query, as_photo, digest_source, read_source
+from sklearn_cmac.pixels import decode
 from sklearn_cmac.store import MapStore
 
 

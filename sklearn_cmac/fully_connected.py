@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_cmac._steps import TableOrSequenceStep, check_vectors, is_table
+from sklearn_cmac._steps import TableOrSequenceStep, is_table
+from sklearn_cmac.maps import check_vectors
 
 
 class FullyConnected(TableOrSequenceStep, BaseEstimator):

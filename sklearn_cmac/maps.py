@@ -398,3 +398,63 @@ class RegionVectors:
 
     def __repr__(self) -> str:
         return f"RegionVectors({self.name!r}, {len(self)} regions)"
+
+
+def check_records(X: Any, step: Any, need: str = "") -> Sequence[ActivationMap]:
+    """`X` if it is a sequence of records that have the field `need`, else an error.
+
+    Parameters
+    ----------
+    X : sequence of ActivationMap
+    step : estimator
+        Named in the error.
+    need : {"", "embedding", "regions"}
+    """
+    name = type(step).__name__
+    if not isinstance(X, (list, tuple)) or not all(isinstance(r, ActivationMap) for r in X):
+        raise ValueError(
+            f"{name} expects a sequence of ActivationMap, as ConvFeatureExtractor returns it; "
+            f"got {type(X).__name__}"
+            + (f" of {type(X[0]).__name__}" if isinstance(X, (list, tuple)) and X else "")
+        )
+    if not X:
+        raise ValueError(f"{name} got 0 photos; at least 1 is required")
+    if need:
+        for record in X:
+            if getattr(record, need) is None:
+                before = "ActivationPCA" if need == "embedding" else "a region step"
+                raise ValueError(f"{record.name}: has no {need}; {before} must come before {name}")
+    return X
+
+
+def check_vectors(X: Any, step: Any, n_features: int | None) -> list[RegionVectors]:
+    """The entries of `X` as region vectors with weights, checked.
+
+    Parameters
+    ----------
+    X : sequence of RegionVectors or of arrays of shape (R_i, D)
+    step : estimator
+        Named in errors.
+    n_features : int, optional
+        D to insist on; default: that of the first photo.
+    """
+    records = []
+    for i, item in enumerate(X):
+        record = item if isinstance(item, RegionVectors) else RegionVectors(np.asarray(item))
+        name = record.name or f"photo {i}"
+        vectors = record.vectors
+        if vectors.ndim != 2 or not len(vectors):
+            raise PhotoError(f"{name}: region vectors are (R, D), got shape {vectors.shape}")
+        n_features = n_features or vectors.shape[1]
+        if vectors.shape[1] != n_features:
+            raise PhotoError(
+                f"{name}: its region vectors have {vectors.shape[1]} dimensions, "
+                f"{type(step).__name__} expects {n_features}; use the network, layer and whitening "
+                "that it was fitted with"
+            )
+        if not np.isfinite(vectors).all():
+            raise PhotoError(f"{name}: its region vectors are not finite numbers")
+        if record.weights is None:
+            record = replace(record, weights=np.ones(len(vectors), vectors.dtype))
+        records.append(record)
+    return records

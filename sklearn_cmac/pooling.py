@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._steps import RecordStep, check_records
-from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors
+from sklearn_cmac._steps import RecordStep
+from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors, check_records
 from sklearn_cmac.photos import PhotoError
 
 

@@ -15,8 +15,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_cmac._steps import TableOrSequenceStep, check_records, is_table
-from sklearn_cmac.maps import ActivationMap
+from sklearn_cmac._steps import TableOrSequenceStep, is_table
+from sklearn_cmac.maps import ActivationMap, check_records
 from sklearn_cmac.photos import PhotoError
 
 

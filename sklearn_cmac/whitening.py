@@ -14,8 +14,13 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from sklearn_cmac._matching import difference_covariance, pairs_from_labels, whitening_factor
-from sklearn_cmac._steps import TableOrSequenceStep, check_vectors, is_table
+from sklearn_cmac._learned_whitening import (
+    difference_covariance,
+    pairs_from_labels,
+    whitening_factor,
+)
+from sklearn_cmac._steps import TableOrSequenceStep, is_table
+from sklearn_cmac.maps import check_vectors
 
 
 class RegionWhitener(TableOrSequenceStep, BaseEstimator):

@@ -5,7 +5,11 @@ import pytest
 from sklearn.preprocessing import normalize
 
 from sklearn_cmac import L2Aggregator, RegionVectors, RegionWhitener, make_siamac_pipeline
-from sklearn_cmac._matching import difference_covariance, pairs_from_labels, whitening_factor
+from sklearn_cmac._learned_whitening import (
+    difference_covariance,
+    pairs_from_labels,
+    whitening_factor,
+)
 from sklearn_cmac.datasets import make_object_scenes
 
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from sklearn_cmac import Photo, PhotoError, Query
-from sklearn_cmac.photos import check_box_inside, decode, digest_source, read_source
+from sklearn_cmac.photos import check_box_inside, digest_source, read_source
+from sklearn_cmac.pixels import decode
 
 
 def encode(image: Image.Image, form: str, **options) -> bytes:

@@ -23,6 +23,10 @@ from sklearn_cmac import (
     WholeRegion,
 )
 from sklearn_cmac._steps import RecordStep
+from sklearn_cmac.collection._neighbors import nearest_neighbors
+from sklearn_cmac.reranking import _late_interaction as matching
+from sklearn_cmac.reranking._graph import diffuse, diffusion_matrix
+from sklearn_cmac.reranking._localization import IntegralMap, locate, start_windows
 from sklearn_cmac.search import (
     Collection,
     DatabaseAugmentation,
@@ -37,10 +41,6 @@ from sklearn_cmac.search import (
     expand_queries,
     match_regions,
 )
-from sklearn_cmac.search import _matching as matching
-from sklearn_cmac.search._graph import diffuse, diffusion_matrix
-from sklearn_cmac.search._localization import IntegralMap, locate, start_windows
-from sklearn_cmac.search._neighbors import nearest_neighbors
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from sklearn.utils import Bunch
 
-from sklearn_cmac.photos import Photo, PhotoError, photo_size
+from sklearn_cmac.photos import Photo, PhotoError
+from sklearn_cmac.pixels import photo_size
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
 

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_cmac.photos import Box, Photo, PhotoError, decode, read_source
+from sklearn_cmac.photos import Box, Photo, PhotoError, read_source
+from sklearn_cmac.pixels import decode
 
 # Photos that scikit-learn and scikit-image install; drawings and pages of text are left out.
 _SAMPLES = {

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.maps import ActivationMap
-from sklearn_cmac.photos import Box, Query, as_photo, decode, read_source
-from sklearn_cmac.search import match_regions
+from sklearn_cmac.photos import Box, Query, as_photo, read_source
+from sklearn_cmac.pixels import decode
+from sklearn_cmac.reranking import match_regions
 
 
 def open_photo(photo: Any, max_size: int = 512) -> tuple[Image.Image, float]:

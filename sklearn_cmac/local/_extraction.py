@@ -13,19 +13,12 @@ from PIL import Image
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._steps import RecordStep, show_progress
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac._steps import RecordStep
 from sklearn_cmac.extraction import check_photos, records_or_error
 from sklearn_cmac.local._features import LocalFeatures
-from sklearn_cmac.photos import (
-    Box,
-    Photo,
-    PhotoError,
-    Query,
-    as_photo,
-    decode,
-    digest_source,
-    read_source,
-)
+from sklearn_cmac.photos import Box, Photo, PhotoError, Query, as_photo, digest_source, read_source
+from sklearn_cmac.pixels import decode
 
 _N_DIMENSIONS = 128
 _MIN_SIDE = 12  # pixels; of smaller photos there is no scale space

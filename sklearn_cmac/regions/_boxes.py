@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_cmac.maps import ActivationMap, Regions
-from sklearn_cmac.photos import (
-    Box,
-    PhotoError,
-    Query,
-    as_photo,
-    check_box,
-    decode,
-    read_source,
-)
+from sklearn_cmac.photos import Box, PhotoError, Query, as_photo, check_box, read_source
+from sklearn_cmac.pixels import decode
 from sklearn_cmac.regions._step import RegionStep
 
 

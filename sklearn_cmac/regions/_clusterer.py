@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from sklearn_cmac._steps import check_records, show_progress
-from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac.maps import ActivationMap, Regions, check_records
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._step import RegionStep, cell_points
 

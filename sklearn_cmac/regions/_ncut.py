@@ -15,8 +15,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_cmac._steps import SequenceStep, check_records, is_table, show_progress
-from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac._steps import SequenceStep, is_table
+from sklearn_cmac.maps import ActivationMap, Regions, check_records
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
 from sklearn_cmac.regions._step import cell_points, widened

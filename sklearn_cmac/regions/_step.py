@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 
-from sklearn_cmac._steps import RecordStep, check_records
-from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac._steps import RecordStep
+from sklearn_cmac.maps import ActivationMap, Regions, check_records
 from sklearn_cmac.photos import PhotoError
 
 

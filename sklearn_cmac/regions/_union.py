@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_cmac._steps import NamedSteps, RecordStep, check_records
-from sklearn_cmac.maps import ActivationMap, Regions
+from sklearn_cmac._named_steps import NamedSteps
+from sklearn_cmac._steps import RecordStep
+from sklearn_cmac.maps import ActivationMap, Regions, check_records
 
 
 class RegionUnion(RecordStep, NamedSteps):

@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_cmac.search._collection import Collection, describe_collection
-from sklearn_cmac.search._matching import RegionMatch, match_regions
+from sklearn_cmac.collection._collection import Collection, describe_collection
+from sklearn_cmac.reranking._late_interaction import RegionMatch, match_regions
 from sklearn_cmac.search._retriever import Retriever
 
 

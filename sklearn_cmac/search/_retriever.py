@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_cmac._steps import NamedSteps
+from sklearn_cmac._named_steps import NamedSteps
+from sklearn_cmac.collection._collection import Collection, check_kind, describe_collection
+from sklearn_cmac.collection._neighbors import row_blocks, similarities
 from sklearn_cmac.extraction import photo_names
 from sklearn_cmac.maps import ActivationMap
-from sklearn_cmac.search._collection import Collection, check_kind, describe_collection
-from sklearn_cmac.search._neighbors import row_blocks, similarities
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 
 _SKIPPED = (None, "passthrough")
 

@@ -15,10 +15,10 @@ import joblib
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac._steps import show_progress
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.maps import ActivationMap
-from sklearn_cmac.search._collection import Collection
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep, askers
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep, askers
 
 Window = tuple[int, int, int, int]
 

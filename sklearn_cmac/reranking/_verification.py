@@ -16,10 +16,10 @@ import numpy as np
 from sklearn.metrics import euclidean_distances
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from sklearn_cmac._steps import show_progress
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
-from sklearn_cmac.search._collection import Collection
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep, askers
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep, askers
 
 _FEWEST = 3  # pairs of which anything is said
 _AREA = 100  # by which factor a transform may enlarge or shrink areas

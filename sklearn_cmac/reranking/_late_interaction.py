@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac.collection._collection import Collection, RegionTable
+from sklearn_cmac.collection._neighbors import row_blocks
 from sklearn_cmac.maps import RegionVectors
-from sklearn_cmac.search._collection import Collection, RegionTable
-from sklearn_cmac.search._neighbors import row_blocks
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 
 _BLOCK = 1024  # photos whose region vectors are in memory in single precision
 

@@ -16,9 +16,9 @@ from scipy.sparse.linalg import cg
 from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac.search._collection import Collection
-from sklearn_cmac.search._neighbors import nearest_neighbors, row_blocks, similarities
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection._neighbors import nearest_neighbors, row_blocks, similarities
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 
 
 def diffusion_matrix(

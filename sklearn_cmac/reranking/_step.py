@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.maps import ActivationMap, RegionVectors
-from sklearn_cmac.search._collection import Collection
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.backbones import get_backbone
+from sklearn_cmac.collection._neighbors import nearest_neighbors
 from sklearn_cmac.metrics import bootstrap_interval, evaluate_rankings
 from sklearn_cmac.photos import (
     Photo,
@@ -37,9 +38,9 @@ from sklearn_cmac.photos import (
     as_photo,
     check_box_inside,
     digest_source,
-    photo_size,
     read_source,
 )
+from sklearn_cmac.pixels import photo_size
 from sklearn_cmac.search import (
     Collection,
     DescribedQuery,
@@ -48,7 +49,6 @@ from sklearn_cmac.search import (
     Retriever,
     describe_collection,
 )
-from sklearn_cmac.search._neighbors import nearest_neighbors
 
 Chain = Sequence[tuple[str, RerankingStep]]
 

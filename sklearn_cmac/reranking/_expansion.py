@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac.search._collection import Collection
-from sklearn_cmac.search._neighbors import nearest_neighbors, similarities
-from sklearn_cmac.search._ranking import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection._neighbors import nearest_neighbors, similarities
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 
 _CONSTRAINTS: dict = {
     "n_neighbors": [Interval(Integral, 1, None, closed="left")],
