@@ -82,6 +82,14 @@ class Backbone:
     def __post_init__(self) -> None:
         self.min_side = self.min_side or self.stride
 
+    @property
+    def fingerprint(self) -> tuple[Any, ...]:
+        """All that a map depends on besides the photo, its size and the number format."""
+        return (
+            self.name, self.layer, self.weights_sha256, self.mean, self.std, self.multiple,
+            self.min_side,
+        )  # fmt: skip
+
     def forward_on(self, device: str) -> Forward:
         """The function from input (1, 3, h, w) to map (1, D, H, W) on a torch device."""
         with self._lock:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-import joblib
 import numpy as np
 from PIL import Image
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._progress import show_progress
-from sklearn_cmac._steps import RecordStep
+from sklearn_cmac._photo_step import Arrays, PhotoStep
 from sklearn_cmac.backbones import Backbone, get_backbone
-from sklearn_cmac.maps import ActivationMap, MapArrays
-from sklearn_cmac.photos import Box, Photo, PhotoError, Query, as_photo, digest_source, read_source
-from sklearn_cmac.pixels import decode
-from sklearn_cmac.store import MapStore
+from sklearn_cmac.maps import ActivationMap, MapArrays, MapSource
+from sklearn_cmac.photos import Box, Item, Photo, PhotoError, check_box_inside
+from sklearn_cmac.pixels import decode, scaled_box
+from sklearn_cmac.store import StoredMap
 
 
-class ConvFeatureExtractor(RecordStep, BaseEstimator):
+class ConvFeatureExtractor(PhotoStep):
     """Activations of a convolutional network's late layer for each photo.
 
     Parameters
@@ -81,8 +77,8 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
     >>> photo = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
     >>> extractor = ConvFeatureExtractor(max_size=128)
     >>> extractor.fit_transform([photo, Query(photo, (0, 0, 64, 64))])
-    [ActivationMap('<array 96x128x3>', 3x4 cells, 1280 channels),
-     ActivationMap('<array 96x128x3>', 2x2 cells, 1280 channels)]
+    [ActivationMap('<array 96x128x3 ...>', 3x4 cells, 1280 channels),
+     ActivationMap('<array 96x128x3 ...>', 2x2 cells, 1280 channels)]
     """
 
     _parameter_constraints: dict = {
@@ -99,15 +95,17 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    _prefer = "threads"
+
     def __init__(
         self,
         backbone: str = "efficientnet_lite0",
-        weights: Any = "default",
+        weights: str | os.PathLike[str] | None = "default",
         layer: str = "default",
         max_size: int | None = 1024,
         enlarge: bool = False,
         query_crop: str = "activations",
-        store: Any = None,
+        store: str | os.PathLike[str] | None = None,
         precision: str = "float32",
         device: str = "auto",
         n_jobs: int | None = None,
@@ -126,7 +124,7 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> ConvFeatureExtractor:
+    def fit(self, X: Sequence[Item], y: Any = None) -> ConvFeatureExtractor:
         """Find the network and its weights. No photo is read.
 
         Parameters
@@ -144,97 +142,72 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
         ValueError
             If there is no such backbone or layer, or its weights are missing.
         """
-        backbone = self._backbone()
+        backbone = self.network
         self.n_features_out_ = backbone.channels
         self.weights_sha256_ = backbone.weights_sha256
         return self
 
-    def transform(self, X: Any) -> list[ActivationMap]:
-        """Describe photos.
+    @property
+    def network(self) -> Backbone:
+        """The network that the parameters name, for what there is to know about it."""
+        return get_backbone(self.backbone, self.weights, self.layer)
+
+    def check_query(self, box: Box, photo_size: tuple[int, int], name: str) -> None:
+        """An error if a query's box leaves too little for the network, before it is described.
 
         Parameters
         ----------
-        X : sequence of photos
-            Whatever `Photo` takes, `Photo` (the whole photo is described) or `Query` (its
-            box is).
-
-        Returns
-        -------
-        list of ActivationMap
-            In the order of `X`.
+        box : tuple of 4 floats
+        photo_size : (width, height)
+        name : str
+            For messages.
 
         Raises
         ------
         PhotoError
-            After all photos have been tried, if some could not be used: its message names
-            them, ``error.failures`` lists them, and ``error.maps`` has the maps of the rest.
         """
-        others = "are in the store" if self.store else "are in this error's `maps`"
-        return records_or_error(
-            self.iter_transform(X),
-            X,
-            f"Take them out and run again; the maps of the others {others}.",
-        )
+        if self.query_crop == "image":
+            scaled_box(box, photo_size, name, **self._scaling())
 
-    def iter_transform(self, X: Any) -> Iterator[ActivationMap | PhotoError]:
-        """Describe photos one after the other, and go on after one that cannot be used.
+    def _scaling(self) -> dict[str, Any]:
+        network = self.network
+        return {
+            "max_size": self.max_size,
+            "enlarge": self.enlarge,
+            "multiple": network.multiple,
+            "min_side": network.min_side,
+        }
 
-        Parameters
-        ----------
-        X : sequence of photos
-
-        Yields
-        ------
-        ActivationMap or PhotoError
-            In the order of `X`.
-        """
-        check_photos(X, self)
-        backbone = self._backbone()
-        fitted_with = getattr(self, "weights_sha256_", backbone.weights_sha256)
-        if fitted_with != backbone.weights_sha256:
+    def _settings(self) -> tuple[Any, ...]:
+        network = self.network
+        fitted_with = getattr(self, "weights_sha256_", network.weights_sha256)
+        if fitted_with != network.weights_sha256:
             raise ValueError(
                 f"this pipeline was fitted with weights {fitted_with[:12]} of {self.backbone}, and "
-                f"{backbone.weights_source} holds {backbone.weights_sha256[:12]}; pass the same "
+                f"{network.weights_source} holds {network.weights_sha256[:12]}; pass the same "
                 "weights, or fit anew"
             )
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
-        records = jobs(joblib.delayed(self._describe_or_error)(item) for item in X)
-        yield from show_progress(records, len(X), "describing photos", self.verbose)
+        # In single precision all devices agree but for rounding; in half, a GPU computes in it.
+        halved = self.precision == "float16" and self._device() != "cpu"
+        arithmetic = "float16" if halved else "float32"
+        return (
+            "activations", network.fingerprint, self.max_size, self.enlarge, self.precision,
+            arithmetic,
+        )  # fmt: skip
 
-    def _describe_or_error(self, item: Any) -> ActivationMap | PhotoError:
+    def _compute(
+        self, source: bytes | Image.Image | np.ndarray, name: str, cut: Box | None
+    ) -> Arrays:
+        network, device = self.network, self._device()
+        rgb, photo_size = decode(source, name, box=cut, **self._scaling())
+        network.forward_on(device)  # weights that are missing or wrong are no photo's error
         try:
-            return self._describe(as_photo(item))
-        except PhotoError as error:
-            return error
-
-    def _describe(self, item: Photo | Query) -> ActivationMap:
-        photo, box = (item.photo, item.box) if isinstance(item, Query) else (item, None)
-        cut = box if self.query_crop == "image" else None
-        source = read_source(photo)
-
-        def compute() -> ActivationMap:
-            return self._run_network(source, photo.name, cut)
-
-        if self.store is None:
-            record = compute()
-        else:
-            key = self._fingerprint(digest_source(source), cut)
-            record = MapStore(self.store).get_or_compute(key, compute)
-        record = replace(record, name=photo.name, box=photo.box)
-        return record if box is None or cut is not None else record.crop(box)
-
-    def _run_network(self, source: Any, name: str, cut: Box | None) -> ActivationMap:
-        backbone = self._backbone()
-        rgb, photo_size = decode(
-            source,
-            name,
-            max_size=self.max_size,
-            enlarge=self.enlarge,
-            box=cut,
-            multiple=backbone.multiple,
-            min_side=backbone.min_side,
-        )
-        activations = backbone.activations(rgb, self._device(), self.precision)
+            activations = network.activations(rgb, device, self.precision)
+        except Exception as error:
+            raise PhotoError(
+                f"{name}: the network {self.backbone} failed on its {rgb.shape[1]}x{rgb.shape[0]} "
+                f"pixels ({type(error).__name__}: {error})"
+            ) from error
         if not np.isfinite(activations).all():
             raise PhotoError(
                 f"{name}: the network's activations are not finite. Check the weights"
@@ -242,21 +215,28 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
             )
         height, width = activations.shape[:2]
         colors = Image.fromarray(rgb).resize((width, height), Image.Resampling.BOX)
-        window = cut or (0.0, 0.0, float(photo_size[0]), float(photo_size[1]))
-        arrays = MapArrays(activations, np.asarray(colors))
-        return ActivationMap(arrays, name, photo_size, window)
+        window = (0.0, 0.0, *photo_size) if cut is None else check_box_inside(cut, photo_size, name)
+        return {
+            "activations": activations,
+            "colors": np.asarray(colors),
+            "photo_size": np.array(photo_size, np.int64),
+            "window": np.array(window, np.float64),
+        }
 
-    def _fingerprint(self, digest: str, cut: Box | None) -> str:
-        """Hash of everything that the map depends on."""
-        backbone = self._backbone()
-        parts = (
-            "1", digest, cut, backbone.name, backbone.weights_sha256, backbone.layer,
-            self.max_size, self.enlarge, self.precision,
-        )  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+    def _as_record(self, arrays: Arrays, path: str | None) -> ActivationMap:
+        activations, colors = arrays["activations"], arrays["colors"]
+        height, width = activations.shape[:2]
+        source: MapSource = MapArrays(activations, colors)
+        if path is not None:
+            source = StoredMap(path, (0, height), (0, width))
+        photo_width, photo_height = arrays["photo_size"].tolist()
+        x0, y0, x1, y1 = arrays["window"].tolist()
+        return ActivationMap(
+            source, photo_size=(photo_width, photo_height), window=(x0, y0, x1, y1)
+        )
 
-    def _backbone(self) -> Backbone:
-        return get_backbone(self.backbone, self.weights, self.layer)
+    def _annotation(self, photo: Photo) -> dict[str, Any]:
+        return {"box": photo.box}
 
     def _device(self) -> str:
         if self.device != "auto":
@@ -264,69 +244,3 @@ class ConvFeatureExtractor(RecordStep, BaseEstimator):
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def check_photos(X: Any, step: Any) -> None:
-    """An error unless `X` is a sequence of photos.
-
-    Parameters
-    ----------
-    X : sequence of photos
-    step : estimator
-        Named in the error.
-    """
-    name = type(step).__name__
-    if isinstance(X, (str, bytes, os.PathLike, Photo, Query)) or not hasattr(X, "__len__"):
-        raise ValueError(
-            f"{name} expects a sequence of photos, got {type(X).__name__}; "
-            "put a single photo into a list"
-        )
-    if len(X) == 0:
-        raise ValueError(f"{name} got 0 photos; at least 1 is required")
-
-
-def records_or_error(records: Iterable[Any], X: Sequence[Any], advice: str) -> list[Any]:
-    """The records of all photos, or one error for all that cannot be used.
-
-    Parameters
-    ----------
-    records : iterable of records and PhotoError
-        One for each photo of `X`.
-    X : sequence of photos
-    advice : str
-        The error's last line, where there are several photos.
-
-    Returns
-    -------
-    list of records
-
-    Raises
-    ------
-    PhotoError
-        With `failures`, and with the records of the others as `maps`.
-    """
-    good, failures = [], []
-    for i, record in enumerate(records):
-        if isinstance(record, PhotoError):
-            failures.append((i, _name(X[i]), str(record)))
-        else:
-            good.append((i, record))
-    if failures and len(X) == 1:
-        raise PhotoError(failures[0][2], failures, good)
-    if failures:
-        reasons = [f"  photo {i}: {reason}" for i, _, reason in failures]
-        head = f"{len(failures)} of {len(X)} photos cannot be used:"
-        raise PhotoError("\n".join([head, *reasons, advice]), failures, good)
-    return [record for _, record in good]
-
-
-def _name(item: Any) -> str:
-    try:
-        return as_photo(item).name
-    except PhotoError:
-        return repr(item)[:60]
-
-
-def photo_names(X: Sequence[Any]) -> list[str]:
-    """The names by which rankings call the photos of `X`."""
-    return [_name(item) for item in X]

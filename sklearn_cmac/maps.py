@@ -5,10 +5,10 @@ Steps never change a record; they return a copy that knows one thing more.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.ndimage import maximum_filter
@@ -133,68 +133,41 @@ class Regions:
         return masks.reshape(len(self), *self.shape)
 
 
+class MapSource(Protocol):
+    """Where the arrays of an activation map are: in memory, or in a file."""
+
+    @property
+    def activations(self) -> np.ndarray:
+        """Activations (H, W, D)."""
+
+    @property
+    def colors(self) -> np.ndarray | None:
+        """Colours (H, W, 3), if known."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    def crop(self, rows: slice, cols: slice) -> MapSource:
+        """The cells `rows`, `cols`."""
+
+
 class MapArrays(NamedTuple):
     """Activations (H, W, D) and colours (H, W, 3) of one photo, in memory."""
 
     activations: np.ndarray
     colors: np.ndarray | None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.activations.shape[:2]
+        return height, width
+
     def crop(self, rows: slice, cols: slice) -> MapArrays:
         """The cells `rows`, `cols`."""
         colors = None if self.colors is None else self.colors[rows, cols]
         return MapArrays(self.activations[rows, cols], colors)
-
-
-@dataclass(frozen=True)
-class StoredMap:
-    """A handle on a stored map or a part of it. It pickles as a path and two ranges.
-
-    Parameters
-    ----------
-    path : str
-        The map's file.
-    rows, cols : (start, stop)
-        The cells that this handle shows.
-    """
-
-    path: str
-    rows: tuple[int, int]
-    cols: tuple[int, int]
-
-    @property
-    def activations(self) -> np.ndarray:
-        """Activations (H, W, D), memory-mapped and read-only."""
-        return self._field("activations")
-
-    @property
-    def colors(self) -> np.ndarray:
-        """Colours (H, W, 3)."""
-        return self._field("colors")
-
-    def crop(self, rows: slice, cols: slice) -> StoredMap:
-        """A handle on the cells `rows`, `cols` of this one."""
-        first_row, first_col = self.rows[0], self.cols[0]
-        return StoredMap(
-            self.path,
-            (first_row + rows.start, first_row + rows.stop),
-            (first_col + cols.start, first_col + cols.stop),
-        )
-
-    def _field(self, name: str) -> np.ndarray:
-        # Opened anew each time: a memory map that is kept holds a file descriptor, and a
-        # collection has more photos than a process may have open files.
-        return open_map(self.path)[name][0][slice(*self.rows), slice(*self.cols)]
-
-
-def open_map(path: str | os.PathLike[str]) -> np.ndarray:
-    """A stored map's file, memory-mapped: one record with named fields."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path}: the stored activation map is gone. Describe the photo again with the same "
-            "ConvFeatureExtractor(store=...)."
-        ) from None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,9 +176,9 @@ class ActivationMap:
 
     Parameters
     ----------
-    arrays : MapArrays or StoredMap
-        The arrays themselves, or a handle on a file that holds them. A handle pickles as a
-        path, and reads through a memory map.
+    arrays : MapSource
+        The arrays themselves (`MapArrays`), or a handle on a file that holds them. A handle
+        pickles as a path, and reads through a memory map.
     name : str
         The photo's name.
     photo_size : (width, height)
@@ -230,7 +203,7 @@ class ActivationMap:
     (3, 2)
     """
 
-    arrays: MapArrays | StoredMap
+    arrays: MapSource
     name: str = ""
     photo_size: tuple[int, int] = (0, 0)
     window: Box = (0.0, 0.0, 0.0, 0.0)
@@ -273,18 +246,29 @@ class ActivationMap:
     @property
     def activations(self) -> np.ndarray:
         """The activations, of shape (H, W, D)."""
-        return self.arrays.activations
+        with self._named():
+            return self.arrays.activations
 
     @property
     def colors(self) -> np.ndarray | None:
         """RGB of each cell, of shape (H, W, 3), if known."""
-        return self.arrays.colors
+        with self._named():
+            return self.arrays.colors
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """A file that has gone or is damaged is the error of this photo."""
+        try:
+            yield
+        except OSError as error:
+            raise PhotoError(
+                f"{self.name}: {error}. Describe the photo again with the same extractor."
+            ) from error
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the map."""
-        height, width = self.activations.shape[:2]
-        return height, width
+        return self.arrays.shape
 
     def __repr__(self) -> str:
         height, width, channels = self.activations.shape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Union
 
@@ -40,6 +41,23 @@ class PhotoError(ValueError):
         self.maps = list(maps)
 
 
+@contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """Whatever is raised inside becomes the error of this photo.
+
+    Codecs raise what the damage leads to, `MemoryError` and `SyntaxError` included.
+    """
+    try:
+        yield
+    except PhotoError:
+        raise
+    except Exception as error:
+        raise PhotoError(
+            f"{name}: the image is damaged or cut off ({type(error).__name__}: {error}). "
+            "Replace the file."
+        ) from error
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photo, wherever its pixels are, and where the object of interest is in it.
@@ -54,7 +72,8 @@ class Photo:
         (x0, y0, x1, y1) of the annotated object, in pixels of the upright photo. It is an
         annotation: describing a `Photo` ignores it, `as_query` uses it.
     name : str, optional
-        How messages and rankings call this photo. Default: its path, else what it is.
+        How messages and rankings call this photo. Default: its path, else what it is and the
+        first digits of its content's hash. A name is for people: nothing is computed from it.
 
     Raises
     ------
@@ -139,9 +158,21 @@ class Query:
         return self.photo.name
 
 
+# What a sequence of photos may consist of.
+Item = Photo | Query | PhotoSource
+
+
 def as_photo(item: Any) -> Photo | Query:
     """`item` itself if it is a `Photo` or `Query`, else a `Photo` of it."""
     return item if isinstance(item, (Photo, Query)) else Photo(item)
+
+
+def name_of(item: Any) -> str:
+    """The name by which messages and rankings call a photo, or what is none."""
+    try:
+        return as_photo(item).name
+    except PhotoError:
+        return repr(item)[:60]
 
 
 def check_box(box: Any, name: str) -> Box:
@@ -180,15 +211,23 @@ def _default_name(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     if isinstance(source, (bytes, bytearray)):
-        return f"<{len(source)} bytes>"
+        return f"<{len(source)} bytes {_first_digits(source)}>"
     if isinstance(source, Image.Image):
-        return getattr(source, "filename", "") or f"<image {source.width}x{source.height}>"
+        file = getattr(source, "filename", "")
+        return file or f"<image {source.width}x{source.height} {_first_digits(source)}>"
     if isinstance(source, np.ndarray):
-        return f"<array {'x'.join(map(str, source.shape))}>"
+        return f"<array {'x'.join(map(str, source.shape))} {_first_digits(source)}>"
     raise PhotoError(
         "a photo is a path, bytes, a PIL image or a numpy array, got "
         f"{type(source).__name__}: {str(source)[:60]}"
     )
+
+
+def _first_digits(source: bytes | bytearray | Image.Image | np.ndarray) -> str:
+    try:
+        return digest_source(source)[:8]
+    except Exception:  # a damaged image raises whatever its codec does, when it is described too
+        return "damaged"
 
 
 def read_source(photo: Photo) -> bytes | Image.Image | np.ndarray:
@@ -207,15 +246,23 @@ def read_source(photo: Photo) -> bytes | Image.Image | np.ndarray:
     return source
 
 
-def digest_source(source: bytes | Image.Image | np.ndarray) -> str:
+def digest_source(source: bytes | bytearray | Image.Image | np.ndarray) -> str:
     """SHA-256 of a photo's content, as hexadecimal digits."""
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray)):
         return hashlib.sha256(source).hexdigest()
     if isinstance(source, Image.Image):
         orientation = source.getexif().get(0x0112)
-        form = f"{source.mode}{source.size}{orientation}{source.getpalette()}"
+        see_through = source.info.get("transparency")
+        form: tuple[Any, ...] = (
+            "image",
+            source.mode,
+            source.size,
+            orientation,
+            see_through,
+            source.getpalette(),
+        )
         content = source.tobytes()
     else:
-        form = f"{source.dtype}{source.shape}"
+        form = "array", source.dtype.str, source.shape
         content = np.ascontiguousarray(source).tobytes()
-    return hashlib.sha256(form.encode() + content).hexdigest()
+    return hashlib.sha256(f"{form!r}\0".encode() + content).hexdigest()

@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sklearn_cmac.photos import Box, Photo, PhotoError, check_box_inside, read_source
+from sklearn_cmac.photos import Box, Photo, PhotoError, check_box_inside, errors_of, read_source
 
 
 def photo_size(source: Any) -> tuple[int, int]:
     """Width and height of an upright photo, from the head of its file where it is one."""
     photo = source if isinstance(source, Photo) else Photo(source)
-    return _upright_size(_open(read_source(photo), photo.name))
+    return size_of(read_source(photo), photo.name)
+
+
+def size_of(source: bytes | Image.Image | np.ndarray, name: str) -> tuple[int, int]:
+    """The same of a photo's content, as `read_source` gives it."""
+    with errors_of(name):
+        return _upright_size(_open(source, name))
 
 
 def decode(
@@ -60,13 +66,73 @@ def decode(
         If the content is no image, is damaged, is larger than Pillow's limit, or is too
         small.
     """
-    image = _open(source, name)
-    _check_pixels(image, name)
-    photo_size = _upright_size(image)
+    with errors_of(name):
+        image = _open(source, name)
+        _check_pixels(image, name)
+        photo_size = _upright_size(image)
+        whole = 0.0, 0.0, float(photo_size[0]), float(photo_size[1])
+        (x0, y0, x1, y1), target, scale = scaled_box(
+            box or whole,
+            photo_size,
+            name,
+            max_size=max_size,
+            enlarge=enlarge,
+            multiple=multiple,
+            min_side=min_side,
+        )
+        if scale < 0.5 and image.format == "JPEG":
+            # libjpeg decodes at 1/2, 1/4 or 1/8 for a fraction of the cost. Twice the final size
+            # is kept, so the resampling below still sees more detail than it returns.
+            room = max(1, round(2 * scale * min(image.size)))
+            image.draft(None, (room, room))
+        image.load()
+        image = _to_rgb(ImageOps.exif_transpose(image))
+        across, down = image.width / photo_size[0], image.height / photo_size[1]
+        area = x0 * across, y0 * down, x1 * across, y1 * down
+        if target != image.size or area != (0, 0, *image.size):
+            image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
+        return np.asarray(image), photo_size
+
+
+def scaled_box(
+    box: Box,
+    photo_size: tuple[int, int],
+    name: str,
+    *,
+    max_size: int | None = None,
+    enlarge: bool = False,
+    multiple: int = 1,
+    min_side: int = 1,
+) -> tuple[Box, tuple[int, int], float]:
+    """What of a photo is decoded for a box of it, and at what size.
+
+    Parameters
+    ----------
+    box : tuple of 4 floats
+    photo_size : (width, height)
+    name : str
+        For messages.
+    max_size, enlarge, multiple, min_side
+        As for `decode`.
+
+    Returns
+    -------
+    box : tuple of 4 floats
+        Clipped to the photo.
+    size : (width, height)
+        In pixels, after scaling.
+    scale : float
+        Of the whole photo.
+
+    Raises
+    ------
+    PhotoError
+        If the box does not lie in the photo, or too little of it would be left.
+    """
     scale = 1.0
     if max_size is not None and (enlarge or max_size < max(photo_size)):
         scale = max_size / max(photo_size)
-    x0, y0, x1, y1 = check_box_inside(box or (0, 0, *photo_size), photo_size, name)
+    x0, y0, x1, y1 = check_box_inside(box, photo_size, name)
     target = _scaled(x1 - x0, scale, multiple), _scaled(y1 - y0, scale, multiple)
     if min(target) < min_side:
         raise PhotoError(
@@ -74,23 +140,7 @@ def decode(
             f"{photo_size[0]}x{photo_size[1]}, and this network needs at least {min_side} on "
             "each side. Leave the photo out, give a larger box, or raise max_size."
         )
-    if scale < 0.5 and image.format == "JPEG":
-        # libjpeg decodes at 1/2, 1/4 or 1/8 for a fraction of the cost. Twice the final size
-        # is kept, so the resampling below still sees more detail than it returns.
-        room = max(1, round(2 * scale * min(image.size)))
-        image.draft(None, (room, room))
-    try:
-        image.load()
-        image = _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise PhotoError(
-            f"{name}: the image is damaged or cut off ({error}). Replace the file."
-        ) from error
-    across, down = image.width / photo_size[0], image.height / photo_size[1]
-    area = x0 * across, y0 * down, x1 * across, y1 * down
-    if target != image.size or area != (0, 0, *image.size):
-        image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
-    return np.asarray(image), photo_size
+    return (x0, y0, x1, y1), target, scale
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

@@ -1,84 +1,162 @@
-"""Activation maps on disk: computed once, written whole or not at all, read as memory maps.
+"""Arrays of photos on disk: computed once, written whole or not at all, read as memory maps.
 
-One `.npy` file a photo and setting, a single record with named fields, so it opens with
-NumPy alone and holds no pickle. The file's name is a hash of all that the map depends on.
+One `.npy` file a photo and setting: a single record with named fields and a checksum of them, so
+it opens with NumPy alone and holds no pickle. The file's name is the fingerprint of all that the
+arrays depend on. A damaged file counts as absent, and is written again.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
-from sklearn_cmac.maps import ActivationMap, StoredMap, open_map
+_CHECKSUM = "crc32"
 
 
-class MapStore:
-    """A folder of activation maps.
+class StoreError(OSError):
+    """A stored file that has gone, or is damaged, since it was found whole."""
+
+
+class ArrayStore:
+    """A folder of files that hold named arrays.
 
     Parameters
     ----------
     folder : path
-        Created when the first map is written.
+        Created when the first file is written.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
 
     def path(self, key: str) -> Path:
-        """Where the map of this key (hexadecimal digits) is, or would be."""
+        """Where the arrays of this key (hexadecimal digits) are, or would be."""
         return self.folder / key[:2] / f"{key}.npy"
 
-    def get(self, key: str) -> ActivationMap | None:
-        """The stored map as a handle, or None."""
-        path = self.path(key)
-        if not path.exists():
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays, memory-mapped; None if there are none, or if their file is damaged."""
+        try:
+            stored = _open(self.path(key))
+        except StoreError:
             return None
-        stored = open_map(path)
-        height, width = stored["activations"].shape[1:3]
-        x0, y0, x1, y1 = stored["window"][0].tolist()
-        photo_width, photo_height = stored["photo_size"][0].tolist()
-        return ActivationMap(
-            StoredMap(str(path.resolve()), (0, height), (0, width)),
-            photo_size=(photo_width, photo_height),
-            window=(x0, y0, x1, y1),
+        return _fields(stored) if _is_whole(stored) else None
+
+    def get_or_compute(
+        self, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """The arrays; computed and stored first if they are not there.
+
+        Processes that want the same ones wait for the one that computes them.
+        """
+        found = self.get(key)
+        if found is None:
+            path = self.path(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.with_suffix(".lock")
+            with FileLock(lock):
+                found = self.get(key)
+                if found is None:
+                    _write(path, compute())
+                    found = _fields(_open(path))
+            lock.unlink(missing_ok=True)
+        return found
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """A handle on a stored activation map or a part of it. It pickles as a path and two ranges.
+
+    Parameters
+    ----------
+    path : str
+        The map's file.
+    rows, cols : (start, stop)
+        The cells that this handle shows.
+    """
+
+    path: str
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+
+    @property
+    def activations(self) -> np.ndarray:
+        """Activations (H, W, D), memory-mapped and read-only."""
+        return self._field("activations")
+
+    @property
+    def colors(self) -> np.ndarray:
+        """Colours (H, W, 3)."""
+        return self._field("colors")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, known without opening the file."""
+        return self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
+
+    def crop(self, rows: slice, cols: slice) -> StoredMap:
+        """A handle on the cells `rows`, `cols` of this one."""
+        first_row, first_col = self.rows[0], self.cols[0]
+        return StoredMap(
+            self.path,
+            (first_row + rows.start, first_row + rows.stop),
+            (first_col + cols.start, first_col + cols.stop),
         )
 
-    def get_or_compute(self, key: str, compute: Callable[[], ActivationMap]) -> ActivationMap:
-        """The stored map; computed and stored first if it is not there.
+    def __fingerprint__(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.activations, self.colors
 
-        Processes that want the same map wait for the one that computes it.
-        """
-        stored = self.get(key)
-        if stored is not None:
-            return stored
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock")
-        with FileLock(lock):
-            if not path.exists():
-                self._write(path, compute())
-        lock.unlink(missing_ok=True)
-        return self.get_or_compute(key, compute)
+    def _field(self, name: str) -> np.ndarray:
+        # Opened anew each time: a memory map that is kept holds a file descriptor, and a
+        # collection has more photos than a process may have open files.
+        return _fields(_open(self.path))[name][slice(*self.rows), slice(*self.cols)]
 
-    def _write(self, path: Path, record: ActivationMap) -> None:
-        values = {
-            "activations": record.activations,
-            "colors": np.asarray(record.colors),
-            "photo_size": np.asarray(record.photo_size, np.int64),
-            "window": np.asarray(record.window, np.float64),
-        }
-        stored = np.zeros(1, dtype=[(k, v.dtype, v.shape) for k, v in values.items()])
-        for name, value in values.items():
-            stored[name][0] = value
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                np.save(file, stored, allow_pickle=False)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.replace(file.name, path)
+
+def _open(path: str | os.PathLike[str]) -> np.ndarray:
+    """The file's one record, memory-mapped."""
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise StoreError(f"the stored file {path} is gone") from None
+    except Exception as error:  # a damaged header raises whatever the damage leads to
+        raise StoreError(f"the stored file {path} is damaged ({error})") from error
+    if stored.shape != (1,) or _CHECKSUM not in (stored.dtype.names or ()):
+        raise StoreError(f"the stored file {path} is damaged (it holds no record)")
+    return stored
+
+
+def _fields(stored: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: stored[name][0] for name in stored.dtype.names or () if name != _CHECKSUM}
+
+
+def _checksum(stored: np.ndarray) -> int:
+    """Of all bytes before the checksum itself, which is the last field, and of their layout."""
+    content = stored.view(np.uint8)[: -stored.dtype[_CHECKSUM].itemsize]
+    return zlib.crc32(memoryview(content), zlib.crc32(repr(stored.dtype.descr).encode()))
+
+
+def _is_whole(stored: np.ndarray) -> bool:
+    return int(stored[_CHECKSUM][0]) == _checksum(stored)
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    form = [(name, array.dtype, array.shape) for name, array in arrays.items()]
+    stored = np.zeros(1, dtype=[*form, (_CHECKSUM, np.uint32)])
+    for name, array in arrays.items():
+        stored[name][0] = array
+    stored[_CHECKSUM] = _checksum(stored)
+    part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with open(part, "wb") as file:
+            np.save(file, stored, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

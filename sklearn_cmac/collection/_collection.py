@@ -21,9 +21,8 @@ from filelock import FileLock
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from sklearn_cmac.extraction import photo_names
 from sklearn_cmac.maps import RegionVectors
-from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.photos import PhotoError, name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +190,7 @@ def _describe_all(
     batch_size: int,
     verbose: bool | int,
 ) -> Collection:
-    names = photo_names(photos)
+    names = [name_of(photo) for photo in photos]
     content = _MemoryFiles() if folder is None else _DiskFiles(Path(folder), names, regions)
     with tqdm(
         total=len(photos),

@@ -11,8 +11,7 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance
 from sklearn_cmac.datasets._folder import image_paths
-from sklearn_cmac.extraction import photo_names
-from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.photos import PhotoError, name_of
 
 
 def as_benchmark(folder: Bunch, queries: str = "boxed", distractor: Any = "") -> Bunch:
@@ -113,7 +112,7 @@ def add_distractors(benchmark: Bunch, folder: str | os.PathLike[str]) -> Bunch:
     105134
     """
     distractors = image_paths(folder)
-    own = {Path(name).stem for name in photo_names([*benchmark.photos, *benchmark.queries])}
+    own = {Path(name_of(photo)).stem for photo in [*benchmark.photos, *benchmark.queries]}
     twice = [path for path in distractors if Path(path).stem in own]
     if twice:
         raise PhotoError(

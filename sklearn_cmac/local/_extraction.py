@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-import joblib
 import numpy as np
 from PIL import Image
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._progress import show_progress
-from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.extraction import check_photos, records_or_error
+from sklearn_cmac._photo_step import Arrays, PhotoStep
 from sklearn_cmac.local._features import LocalFeatures
-from sklearn_cmac.photos import Box, Photo, PhotoError, Query, as_photo, digest_source, read_source
+from sklearn_cmac.photos import Box, Item
 from sklearn_cmac.pixels import decode
 
 _N_DIMENSIONS = 128
 _MIN_SIDE = 12  # pixels; of smaller photos there is no scale space
 
 
-class LocalFeatureExtractor(RecordStep, BaseEstimator):
+class LocalFeatureExtractor(PhotoStep):
     """Points of each photo that are found again in other views of it: SIFT.
 
     Parameters
@@ -84,13 +81,15 @@ class LocalFeatureExtractor(RecordStep, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    _doing = "finding features"
+
     def __init__(
         self,
         descriptor: str = "rootsift",
         max_size: int | None = 1024,
         max_features: int | None = 2000,
         query_crop: str = "activations",
-        store: Any = None,
+        store: str | os.PathLike[str] | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ):
@@ -103,7 +102,7 @@ class LocalFeatureExtractor(RecordStep, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> LocalFeatureExtractor:
+    def fit(self, X: Sequence[Item], y: Any = None) -> LocalFeatureExtractor:
         """Check the parameters. No photo is read.
 
         Parameters
@@ -124,77 +123,37 @@ class LocalFeatureExtractor(RecordStep, BaseEstimator):
         _make_detector()
         return self
 
-    def transform(self, X: Any) -> list[LocalFeatures]:
-        """Describe photos.
+    def _settings(self) -> tuple[Any, ...]:
+        # The store holds SIFT itself; its root is taken of what is read.
+        return ("sift", self.max_size, self.max_features)
 
-        Parameters
-        ----------
-        X : sequence of photos
-            Whatever `Photo` takes, `Photo` (the whole photo is described) or `Query` (its
-            box is).
+    def __fingerprint__(self) -> tuple[Any, ...]:
+        return (*super().__fingerprint__(), self.descriptor)
 
-        Returns
-        -------
-        list of LocalFeatures
-            In the order of `X`.
-
-        Raises
-        ------
-        PhotoError
-            After all photos have been tried, if some could not be used: its message names
-            them, ``error.failures`` lists them, and ``error.maps`` has the features of the
-            rest.
-        """
-        others = "are in the store" if self.store else "are in this error's `maps`"
-        advice = f"Take them out and run again; the features of the others {others}."
-        return records_or_error(self.iter_transform(X), X, advice)
-
-    def iter_transform(self, X: Any) -> Iterator[LocalFeatures | PhotoError]:
-        """Describe photos one after the other, and go on after one that cannot be used.
-
-        Parameters
-        ----------
-        X : sequence of photos
-
-        Yields
-        ------
-        LocalFeatures or PhotoError
-            In the order of `X`.
-        """
-        check_photos(X, self)
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
-        records = jobs(joblib.delayed(self._describe_or_error)(item) for item in X)
-        yield from show_progress(records, len(X), "finding features", self.verbose)
-
-    def _describe_or_error(self, item: Any) -> LocalFeatures | PhotoError:
-        try:
-            return self._describe(as_photo(item))
-        except PhotoError as error:
-            return error
-
-    def _describe(self, item: Photo | Query) -> LocalFeatures:
-        photo, box = (item.photo, item.box) if isinstance(item, Query) else (item, None)
-        cut = box if self.query_crop == "image" else None
-        source = read_source(photo)
-        find = find_features
-        if self.store is not None:
-            # The photo's digest stands for it among the arguments that name the stored file.
-            memory = joblib.Memory(self.store, verbose=0)
-            find = memory.cache(find_features, ignore=["source", "name"])
-        digest = "" if self.store is None else digest_source(source)
-        positions, descriptors, size = find(
-            source, photo.name, digest, self.max_size, self.max_features, cut
+    def _compute(
+        self, source: bytes | Image.Image | np.ndarray, name: str, cut: Box | None
+    ) -> Arrays:
+        positions, descriptors, size = find_features(
+            source, name, self.max_size, self.max_features, cut
         )
+        return {
+            "positions": positions,
+            "descriptors": descriptors,
+            "photo_size": np.array(size, np.int64),
+        }
+
+    def _as_record(self, arrays: Arrays, path: str | None) -> LocalFeatures:
+        descriptors = np.asarray(arrays["descriptors"])
         if self.descriptor == "rootsift":
             descriptors = root(descriptors)
-        record = LocalFeatures(positions, descriptors.astype(np.float32), photo.name, size)
-        return record if box is None or cut is not None else record.crop(box)
+        width, height = arrays["photo_size"].tolist()
+        positions = np.array(arrays["positions"])
+        return LocalFeatures(positions, descriptors.astype(np.float32), photo_size=(width, height))
 
 
 def find_features(
     source: bytes | Image.Image | np.ndarray,
     name: str,
-    digest: str,
     max_size: int | None,
     max_features: int | None,
     cut: Box | None,
@@ -207,8 +166,6 @@ def find_features(
         As `read_source` gives it.
     name : str
         For messages.
-    digest : str
-        Of the source; it only tells photos apart in a store.
     max_size, max_features : int, optional
         As for `LocalFeatureExtractor`.
     cut : tuple of 4 floats, optional

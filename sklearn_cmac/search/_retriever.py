@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac.collection._collection import Collection, check_kind, describe_collection
 from sklearn_cmac.collection._neighbors import row_blocks, similarities
-from sklearn_cmac.extraction import photo_names
 from sklearn_cmac.maps import ActivationMap
+from sklearn_cmac.photos import name_of
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 
 _SKIPPED = (None, "passthrough")
@@ -250,7 +250,7 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         -------
         list of DescribedQuery
         """
-        names, needs = photo_names(queries), self.needs if needs is None else needs
+        names, needs = [name_of(query) for query in queries], self.needs if needs is None else needs
         queries = list(queries)
         n = len(queries)
         if not needs & {"regions", "maps"}:

@@ -1,0 +1,226 @@
+"""What steps on photos share: each photo is read, looked up, described, and cropped if it asks."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+from PIL import Image
+from sklearn.base import BaseEstimator
+
+from sklearn_cmac._progress import show_progress
+from sklearn_cmac._steps import RecordStep
+from sklearn_cmac.fingerprints import fingerprint
+from sklearn_cmac.photos import (
+    Box,
+    Item,
+    Photo,
+    PhotoError,
+    Query,
+    as_photo,
+    digest_source,
+    errors_of,
+    name_of,
+    read_source,
+)
+from sklearn_cmac.store import ArrayStore
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    """An error that no photo is to blame for, on its way out of a worker."""
+
+    error: Exception
+
+
+class PhotoStep(RecordStep, BaseEstimator):
+    """Describes photos one by one. Subclasses say how, and what that depends on.
+
+    A box of a `Query` is cut out of the photo before (``query_crop="image"``, crop I), or
+    out of what the whole photo was described by (``"activations"``, crop X).
+    """
+
+    query_crop: str
+    store: str | os.PathLike[str] | None
+    n_jobs: int | None
+    verbose: int
+
+    _doing: ClassVar[str] = "describing photos"
+    _prefer: ClassVar[str | None] = None
+
+    @abstractmethod
+    def _settings(self) -> tuple[Any, ...]:
+        """All that arrays of a photo depend on besides the photo."""
+
+    @abstractmethod
+    def _compute(
+        self, source: bytes | Image.Image | np.ndarray, name: str, cut: Box | None
+    ) -> Arrays:
+        """The named arrays that describe a photo, or a box cut out of it."""
+
+    @abstractmethod
+    def _as_record(self, arrays: Arrays, path: str | None) -> Any:
+        """The record of these arrays, which are in a file if there is a path."""
+
+    def __fingerprint__(self) -> tuple[Any, ...]:
+        return (*self._settings(), self.query_crop)
+
+    def transform(self, X: Sequence[Item]) -> list[Any]:
+        """Describe photos.
+
+        Parameters
+        ----------
+        X : sequence of photos
+            Whatever `Photo` takes, `Photo` (the whole photo is described) or `Query` (its
+            box is).
+
+        Returns
+        -------
+        list of records
+            In the order of `X`.
+
+        Raises
+        ------
+        PhotoError
+            After all photos have been tried, if some could not be used: its message names
+            them, ``error.failures`` lists them, and ``error.maps`` has the records of the rest.
+        """
+        photos = check_photos(X, self)
+        others = "are in the store" if self.store else "are in this error's `maps`"
+        advice = f"Take them out and run again; the records of the others {others}."
+        return records_or_error(self.iter_transform(photos), photos, advice)
+
+    def iter_transform(self, X: Sequence[Item]) -> Iterator[Any]:
+        """Describe photos one after the other, and go on after one that cannot be used.
+
+        Parameters
+        ----------
+        X : sequence of photos
+
+        Yields
+        ------
+        record or PhotoError
+            In the order of `X`.
+        """
+        photos = check_photos(X, self)
+        self._validate_params()
+        settings = self._settings()
+        jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer=self._prefer, return_as="generator")
+        records = jobs(joblib.delayed(self._describe_or_error)(item, settings) for item in photos)
+        for record in show_progress(records, len(photos), self._doing, self.verbose):
+            if isinstance(record, _Stopped):
+                raise record.error
+            yield record
+
+    def crop_record(self, record: Any, item: Photo | Query) -> Any:
+        """What of a whole photo's record answers to an item of that photo.
+
+        Parameters
+        ----------
+        record : record
+            Of the whole photo.
+        item : Photo or Query
+
+        Returns
+        -------
+        record
+            With the item's name. That of a query is cropped to its box (crop X).
+        """
+        photo, box = _parts(item)
+        record = replace(record, name=photo.name, **self._annotation(photo))
+        return record if box is None else record.crop(box)
+
+    def _annotation(self, photo: Photo) -> dict[str, Any]:
+        """What a record takes over from the photo besides its name."""
+        return {}
+
+    def _describe_or_error(self, item: Item, settings: tuple[Any, ...]) -> Any:
+        # An exception that leaves a worker thread ends the process, so none does.
+        try:
+            return self._describe(as_photo(item), settings)
+        except PhotoError as error:
+            return error
+        except Exception as error:
+            return _Stopped(error)
+
+    def _describe(self, item: Photo | Query, settings: tuple[Any, ...]) -> Any:
+        photo, box = _parts(item)
+        cut = box if self.query_crop == "image" else None
+        with errors_of(photo.name):
+            source = read_source(photo)
+        if self.store is None:
+            record = self._as_record(self._compute(source, photo.name, cut), None)
+        else:
+            key = fingerprint(digest_source(source), cut, settings)
+            store = ArrayStore(self.store)
+            arrays = store.get_or_compute(key, lambda: self._compute(source, photo.name, cut))
+            record = self._as_record(arrays, str(store.path(key).resolve()))
+        return self.crop_record(record, photo if cut is not None else item)
+
+
+def _parts(item: Photo | Query) -> tuple[Photo, Box | None]:
+    return (item.photo, item.box) if isinstance(item, Query) else (item, None)
+
+
+def check_photos(X: Iterable[Item], step: Any) -> list[Item]:
+    """The photos as a list, or an error unless `X` is a sequence of photos.
+
+    Parameters
+    ----------
+    X : sequence of photos
+        A list, tuple, array of objects or pandas Series.
+    step : estimator
+        Named in the error.
+    """
+    name = type(step).__name__
+    if isinstance(X, (str, bytes, os.PathLike, Photo, Query)) or not hasattr(X, "__len__"):
+        raise ValueError(
+            f"{name} expects a sequence of photos, got {type(X).__name__}; "
+            "put a single photo into a list"
+        )
+    photos = list(X)
+    if not photos:
+        raise ValueError(f"{name} got 0 photos; at least 1 is required")
+    return photos
+
+
+def records_or_error(records: Iterable[Any], X: Sequence[Item], advice: str) -> list[Any]:
+    """The records of all photos, or one error for all that cannot be used.
+
+    Parameters
+    ----------
+    records : iterable of records and PhotoError
+        One for each photo of `X`.
+    X : sequence of photos
+    advice : str
+        The error's last line, where there are several photos.
+
+    Returns
+    -------
+    list of records
+
+    Raises
+    ------
+    PhotoError
+        With `failures`, and with the records of the others as `maps`.
+    """
+    good, failures = [], []
+    for i, record in enumerate(records):
+        if isinstance(record, PhotoError):
+            failures.append((i, name_of(X[i]), str(record)))
+        else:
+            good.append((i, record))
+    if failures and len(X) == 1:
+        raise PhotoError(failures[0][2], failures, good)
+    if failures:
+        reasons = [f"  photo {i}: {reason}" for i, _, reason in failures]
+        head = f"{len(failures)} of {len(X)} photos cannot be used:"
+        raise PhotoError("\n".join([head, *reasons, advice]), failures, good)
+    return [record for _, record in good]
