@@ -138,7 +138,7 @@ def _fields(stored: np.ndarray) -> dict[str, np.ndarray]:
 def _checksum(stored: np.ndarray) -> int:
     """Of all bytes before the checksum itself, which is the last field, and of their layout."""
     content = stored.view(np.uint8)[: -stored.dtype[_CHECKSUM].itemsize]
-    return zlib.crc32(memoryview(content), zlib.crc32(repr(stored.dtype.descr).encode()))
+    return zlib.crc32(content.tobytes(), zlib.crc32(repr(stored.dtype.descr).encode()))
 
 
 def _is_whole(stored: np.ndarray) -> bool:

@@ -1,14 +1,11 @@
 """What happens behind the first ranking: one step a file."""
 
-from sklearn_cmac.reranking._expansion import (
-    DatabaseAugmentation,
-    QueryExpansion,
-    augment_database,
-    expand_queries,
-)
-from sklearn_cmac.reranking._graph import Diffusion, ReciprocalNeighbors
+from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_database
+from sklearn_cmac.reranking._diffusion import Diffusion
+from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
 from sklearn_cmac.reranking._localization import Localization
+from sklearn_cmac.reranking._reciprocal import ReciprocalNeighbors
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 from sklearn_cmac.reranking._verification import (
     SpatialVerification,

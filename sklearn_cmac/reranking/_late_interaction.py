@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from sklearn_cmac.collection._collection import Collection, RegionTable
-from sklearn_cmac.collection._neighbors import row_blocks
+from sklearn_cmac.collection import Collection
+from sklearn_cmac.collection._exact import shares_of
 from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
-
-_BLOCK = 1024  # photos whose region vectors are in memory in single precision
 
 
 class RegionMatch(NamedTuple):
@@ -62,57 +60,8 @@ def match_regions(query: RegionVectors, photo: RegionVectors) -> RegionMatch:
     found = query.vectors @ photo.vectors.T
     best = found.argmax(axis=1)
     similarities = found[np.arange(len(best)), best]
-    shares = _shares(query)
+    shares = shares_of(query)
     return RegionMatch(float(shares @ similarities), best, similarities, shares)
-
-
-def match_scores(
-    queries: Sequence[RegionVectors], table: RegionTable, photos: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Scores of region matching.
-
-    Parameters
-    ----------
-    queries : sequence of RegionVectors
-    table : RegionTable
-        Of all photos, perhaps memory-mapped.
-    photos : sequence of ndarray of int
-        For each query the photos to score.
-
-    Returns
-    -------
-    list of ndarray of float32
-        Aligned with `photos`; nan for photos without regions.
-    """
-    wanted = np.unique(np.concatenate([np.empty(0, int), *photos]))
-    scores = [np.full(len(p), np.nan, np.float32) for p in photos]
-    place = [np.argsort(p, kind="stable") for p in photos]
-    for rows in row_blocks(len(wanted), _BLOCK):
-        block = table.take(wanted[rows])
-        vectors, starts = block.vectors.astype(np.float32), block.indptr
-        for query, asked, order, out in zip(queries, photos, place, scores):
-            low, high = np.searchsorted(asked, wanted[rows][[0, -1]] + [0, 1], sorter=order)
-            mine = order[low:high]
-            if not len(mine):
-                continue
-            here = np.searchsorted(wanted[rows], asked[mine])
-            full = np.diff(starts)[here] > 0
-            mine, here = mine[full], here[full]
-            if len(here) < len(block.indptr) - 1:
-                part = block.take(here)
-                found = query.vectors @ part.vectors.astype(np.float32).T
-                first = part.indptr[:-1]
-            else:
-                found, first = query.vectors @ vectors.T, starts[here]
-            if len(here):
-                out[mine] = _shares(query) @ np.maximum.reduceat(found, first, axis=1)
-    return scores
-
-
-def _shares(query: RegionVectors) -> np.ndarray:
-    if query.weights is None:
-        return np.full(len(query), 1 / len(query))
-    return query.weights / query.weights.sum()
 
 
 class RegionMatching(RerankingStep):
@@ -152,27 +101,35 @@ class RegionMatching(RerankingStep):
         self.n_candidates = n_candidates
         self.global_weight = global_weight
 
+    @property
+    def depth(self) -> int | None:
+        """As for every step."""
+        return self.n_candidates
+
     def rerank(
         self,
         queries: Sequence[DescribedQuery],
         rankings: Sequence[RankedList],
         collection: Collection,
-        pipeline: Any,
+        prepared: Any,
     ) -> list[RankedList]:
         """As for every step."""
-        if collection.regions is None:
+        if not collection.engine.stamp.regions:
             raise ValueError(
                 "RegionMatching needs the photos' region vectors; describe them with a Retriever "
                 "that has this step"
             )
-        photos = [ranked.order[: self.n_candidates] for ranked in rankings]
+        candidates = [ranked.ids[: self.n_candidates] for ranked in rankings]
         regions = [query.regions for query in queries if query.regions is not None]
+        k = max(map(len, candidates), default=0)
         results = []
-        for ranked, candidates, scores in zip(
-            rankings, photos, match_scores(regions, collection.regions, photos)
+        for ranked, asked, (ids, found) in zip(
+            rankings, candidates, collection.engine.match(regions, k, candidates)
         ):
+            score_of = dict(zip(ids, found))
+            scores = np.array([score_of.get(id_, np.nan) for id_ in asked], np.float32)
             if self.global_weight:
-                whole = collection.descriptors[candidates] @ ranked.query
+                whole = collection.engine.get(asked) @ ranked.query
                 scores = scores + self.global_weight * whole
             results.append(ranked.resorted(scores))
         return results

@@ -16,7 +16,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sklearn_cmac._progress import show_progress
-from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection import Collection
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.maps import ActivationMap
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep, askers
 
@@ -240,32 +241,42 @@ class Localization(RerankingStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @property
+    def depth(self) -> int | None:
+        """As for every step."""
+        return self.n_candidates
+
+    def prepare(self, collection: Collection, pipeline: Any) -> Any:
+        """The pipeline, taken apart."""
+        return Corridor(pipeline)
+
     def rerank(
         self,
         queries: Sequence[DescribedQuery],
         rankings: Sequence[RankedList],
         collection: Collection,
-        pipeline: Any,
+        prepared: Any,
     ) -> list[RankedList]:
         """As for every step."""
+        corridor: Corridor = prepared
         asking = askers(rankings, self.n_candidates)
         targets = [_target(query) for query in queries]
         # Photo by photo: each map is read, and its sums are taken, once for all queries.
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
         found = jobs(
             joblib.delayed(self._describe_windows)(
-                collection.photos[photo], [targets[q] for q in asked], pipeline
+                collection.photo(photo), [targets[q] for q in asked], corridor
             )
             for photo, asked in asking.items()
         )
-        windows: list[dict[int, np.ndarray]] = [{} for _ in queries]
+        windows: list[dict[str, np.ndarray]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "localizing", self.verbose)
         for descriptors, (photo, asked) in zip(bar, asking.items()):
             for q, descriptor in zip(asked, descriptors):
                 windows[q][photo] = descriptor
         results = []
         for ranked, mine in zip(rankings, windows):
-            first = ranked.order[: self.n_candidates].tolist()
+            first = ranked.ids[: self.n_candidates].tolist()
             if first:
                 descriptors = np.stack([mine[photo] for photo in first])
                 ranked = ranked.resorted(descriptors @ ranked.query, descriptors)
@@ -273,10 +284,10 @@ class Localization(RerankingStep):
         return results
 
     def _describe_windows(
-        self, photo: Any, targets: list[tuple[np.ndarray, float]], pipeline: Any
+        self, photo: Any, targets: list[tuple[np.ndarray, float]], corridor: Corridor
     ) -> np.ndarray:
         """Descriptors (n, D) of where each target is in a photo."""
-        (record,) = pipeline[:1].transform([photo])
+        (record,) = corridor.maps([photo])
         integral = IntegralMap.of(record.activations, self.exponent)
         windows = [
             locate(integral, target, aspect, self.step, self.tolerance, self.n_sweeps)[0]
@@ -285,7 +296,7 @@ class Localization(RerankingStep):
         # Several queries may have found one window.
         places = {window: i for i, window in enumerate(dict.fromkeys(windows))}
         crops = [record.crop(record.box_of(*window)) for window in places]
-        descriptors = np.asarray(pipeline[1:].transform(crops))
+        descriptors = corridor.described(crops)
         return descriptors[[places[window] for window in windows]]
 
 

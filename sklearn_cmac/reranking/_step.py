@@ -1,4 +1,4 @@
-"""What passes through the steps behind the first ranking."""
+"""What passes through the steps behind the first ranking, and their base."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.maps import ActivationMap, RegionVectors
+from sklearn_cmac.photos import Item
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,38 +27,48 @@ class DescribedQuery:
         Whitened region vectors and their weights.
     map : ActivationMap, optional
         Activations, cropped to the query's box.
-    photo : photo or Query, optional
+    photo : photo or Query
         As it was given, to be looked at again.
+    exclude : str, optional
+        Id of a photo that must not be found, such as the query's own.
     """
 
     name: str
     descriptor: np.ndarray
     regions: RegionVectors | None = None
     map: ActivationMap | None = None
-    photo: Any = None
+    photo: Item = b""
+    exclude: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class RankedList:
-    """Photos of a collection in the order of their likeness to a query.
+    """The first photos of a collection in the order of their likeness to a query.
 
     Parameters
     ----------
-    order : ndarray of int of shape (n,)
-        Positions in the collection, best first. Each photo that may be found is in it.
-    scores : ndarray of shape (n,)
+    ids : ndarray of str of shape (k,)
+        Best first.
+    scores : ndarray of shape (k,)
         What the last step that moved a photo gave it, in the same order. They fall within the
         photos that one step sorted, not from those to the rest behind them.
     query : ndarray of shape (D,)
         The descriptor that was searched with.
     windows : ndarray of shape (m, D), optional
         Descriptors of the windows of the first m photos, once they are localised.
+    order : ndarray of int, optional
+        Positions in the collection, once the last step is done; copies of a photo stand one
+        after the other, and `scores` is as long.
     """
 
-    order: np.ndarray
+    ids: np.ndarray
     scores: np.ndarray
     query: np.ndarray
     windows: np.ndarray | None = None
+    order: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     def resorted(
         self, scores: np.ndarray, windows: np.ndarray | None = None, **changes: Any
@@ -76,27 +87,66 @@ class RankedList:
         m = len(scores)
         return replace(
             self,
-            order=np.concatenate([self.order[:m][new], self.order[m:]]),
+            ids=np.concatenate([self.ids[:m][new], self.ids[m:]]),
             scores=np.concatenate([scores[new], self.scores[m:]]),
             windows=None if windows is None else windows[new],
             **changes,
         )
 
+    def joined_by(self, ids: np.ndarray) -> RankedList:
+        """The list with photos behind its end that are not in it yet; their scores are nan."""
+        there = set(self.ids)
+        new = np.array([id_ for id_ in ids if id_ not in there], object)
+        scores = np.full(len(new), np.nan, self.scores.dtype)
+        return replace(
+            self, ids=np.concatenate([self.ids, new]), scores=np.concatenate([self.scores, scores])
+        )
 
-def askers(rankings: Sequence[RankedList], n_candidates: int) -> dict[int, list[int]]:
+    def first(self, k: int) -> RankedList:
+        """The first k photos."""
+        return replace(self, ids=self.ids[:k], scores=self.scores[:k])
+
+
+def search_again(
+    engine: Engine, queries: Sequence[DescribedQuery], descriptors: np.ndarray, k: int
+) -> list[RankedList]:
+    """First rankings: the k photos most like each descriptor, without those that are excluded.
+
+    Parameters
+    ----------
+    engine : Engine
+    queries : sequence of DescribedQuery
+    descriptors : ndarray of shape (n_queries, D)
+        What is searched with in their stead.
+    k : int
+    """
+    wider = k + any(query.exclude is not None for query in queries)
+    found = []
+    for query, descriptor, (ids, scores) in zip(
+        queries, descriptors, engine.kneighbors(descriptors, wider)
+    ):
+        allowed = np.flatnonzero(ids != query.exclude)[:k]
+        found.append(RankedList(ids[allowed], scores[allowed], descriptor))
+    return found
+
+
+def askers(rankings: Sequence[RankedList], n_candidates: int) -> dict[str, list[int]]:
     """For each photo among the first of some ranking, the positions of those rankings.
 
     Steps that look at photos go through these, so that each is looked at once for all queries.
     """
-    asking: dict[int, list[int]] = {}
+    asking: dict[str, list[int]] = {}
     for q, ranked in enumerate(rankings):
-        for photo in ranked.order[:n_candidates].tolist():
-            asking.setdefault(photo, []).append(q)
+        for id_ in ranked.ids[:n_candidates].tolist():
+            asking.setdefault(id_, []).append(q)
     return asking
 
 
 class RerankingStep(BaseEstimator):
     """A step behind the first ranking: parameters, and two methods that `Retriever` calls.
+
+    A step holds no state. What it works out once for all queries is what `prepare` returns, and
+    is handed back to it; other steps, also of the same kind, never see it.
 
     Attributes
     ----------
@@ -107,27 +157,34 @@ class RerankingStep(BaseEstimator):
     needs: frozenset[str] = frozenset()
     _parameter_constraints: dict = {}
 
-    def prepare(self, collection: Collection) -> Collection:
-        """The collection with what this step works out once for all queries.
+    @property
+    def depth(self) -> int | None:
+        """How many of the photos ranked first the step must be given; None is all."""
+        return 1
+
+    def prepare(self, collection: Collection, pipeline: Any) -> Any:
+        """What this step works out once for all queries.
 
         Parameters
         ----------
         collection : Collection
+        pipeline : fitted Pipeline
+            That described queries and collection.
 
         Returns
         -------
-        Collection
+        object
         """
-        return collection
+        return None
 
     def rerank(
         self,
         queries: Sequence[DescribedQuery],
         rankings: Sequence[RankedList],
         collection: Collection,
-        pipeline: Any,
+        prepared: Any,
     ) -> list[RankedList]:
-        """Better rankings.
+        """Better rankings, each as long as it was.
 
         Parameters
         ----------
@@ -135,11 +192,11 @@ class RerankingStep(BaseEstimator):
         rankings : sequence of RankedList
             One for each query.
         collection : Collection
-        pipeline : fitted Pipeline
-            That described queries and collection.
+        prepared : object
+            What `prepare` returned.
 
         Returns
         -------
         list of RankedList
         """
-        return list(rankings)
+        raise NotImplementedError

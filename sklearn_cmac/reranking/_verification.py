@@ -17,7 +17,7 @@ from sklearn.metrics import euclidean_distances
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sklearn_cmac._progress import show_progress
-from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection import Collection
 from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep, askers
 
@@ -244,27 +244,32 @@ class SpatialVerification(RerankingStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @property
+    def depth(self) -> int | None:
+        """As for every step."""
+        return self.n_candidates
+
     def rerank(
         self,
         queries: Sequence[DescribedQuery],
         rankings: Sequence[RankedList],
         collection: Collection,
-        pipeline: Any,
+        prepared: Any,
     ) -> list[RankedList]:
         """As for every step."""
         if not queries:
             return list(rankings)
         extractor = LocalFeatureExtractor() if self.extractor is None else self.extractor
         asked = extractor.transform([query.photo for query in queries])
-        first = [ranked.order[: self.n_candidates].tolist() for ranked in rankings]
+        first = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
         asking = askers(rankings, self.n_candidates)
         # Photo by photo: the features of each are found once for all queries.
         jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
         found = jobs(
-            joblib.delayed(self._verify)(extractor, collection.photos[i], [asked[q] for q in qs])
+            joblib.delayed(self._verify)(extractor, collection.photo(i), [asked[q] for q in qs])
             for i, qs in asking.items()
         )
-        scores: list[dict[int, int]] = [{} for _ in queries]
+        scores: list[dict[str, int]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "verifying", self.verbose)
         for counts, (photo, qs) in zip(bar, asking.items()):
             for q, count in zip(qs, counts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,11 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_cmac.collection._collection import Collection, describe_collection
-from sklearn_cmac.reranking._late_interaction import RegionMatch, match_regions
-from sklearn_cmac.search._retriever import Retriever
+from sklearn_cmac._photo_step import check_photos
+from sklearn_cmac.collection import ENGINES, Collection, Engine, Stamp, describe_collection
+from sklearn_cmac.photos import Item, Query, as_photo
+from sklearn_cmac.reranking import RegionMatch, match_regions
+from sklearn_cmac.search._retriever import Prepared, Retriever
 
 
 class SearchResult(NamedTuple):
@@ -62,7 +64,7 @@ class RetrievalIndex:
     Attributes
     ----------
     names : list of str
-        Photos of the collection.
+        Photos of the collection, in the order in which they were added.
     descriptors : ndarray of shape (n, D)
         Their descriptors.
 
@@ -84,16 +86,19 @@ class RetrievalIndex:
         check_is_fitted(pipeline)
         self.pipeline = pipeline
         self.batch_size = batch_size
-        self._collection = Collection([], [], np.empty((0, 0), np.float32))
-        self._prepared: Collection | None = None
+        self._engine: Engine | None = None
+        self._photos: dict[str, tuple[str, Item]] = {}  # by name: id, and where to look again
+        self._prepared: Prepared | None = None
 
     @property
     def names(self) -> list[str]:
-        return self._collection.names
+        return list(self._photos)
 
     @property
     def descriptors(self) -> np.ndarray:
-        return self._collection.descriptors
+        if self._engine is None:
+            return np.empty((0, 0), np.float32)
+        return self._engine.get([id_ for id_, _ in self._photos.values()])
 
     @property
     def _retriever(self) -> Retriever:
@@ -102,18 +107,20 @@ class RetrievalIndex:
         return Retriever(FrozenEstimator(self.pipeline)).fit([])
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._photos)
 
     def __repr__(self) -> str:
         return f"RetrievalIndex({len(self)} photos)"
 
-    def add(self, photos: Sequence[Any], verbose: bool = False) -> IndexReport:
+    def add(self, photos: Sequence[Item], verbose: bool = False) -> IndexReport:
         """Describe photos and add them. One that cannot be used stops no other.
 
         Parameters
         ----------
         photos : sequence of photos
-            A photo whose name is in the index already replaces the one there.
+            Of a `Query`, what its box shows is added. A photo whose name is in the index already
+            replaces the one there; of several in one call that have one name, the first is added
+            and the others are reported.
         verbose : bool, default=False
             Whether to show a progress bar.
 
@@ -123,25 +130,33 @@ class RetrievalIndex:
             Which were added, and why others were not.
         """
         retriever = self._retriever
-        needs = retriever.needs
         described = describe_collection(
             retriever.pipeline_,
-            photos,
-            regions="regions" in needs,
+            check_photos(photos, self),
+            regions="regions" in retriever.needs,
+            engine=self._open_engine,
             batch_size=self.batch_size,
             verbose=verbose,
         )
         failed = [(described.names[i], reason) for i, reason in sorted(described.failed.items())]
-        # Of photos with one name, the last counts.
-        rows = {described.names[i]: i for i in described.usable.tolist()}
-        if rows:
-            if not needs & {"maps", "photos"}:
-                described = replace(described, photos=described.names)
-            added = described.take(list(rows.values()))
-            self.remove(set(rows) & set(self.names))
-            self._collection = self._collection.followed_by(added) if len(self) else added
-            self._prepared = None
-        return IndexReport(list(rows), failed)
+        new: dict[str, tuple[str, Item]] = {}
+        for item, id_ in zip(described.photos, described.ids):
+            name = _name_in_index(item) if id_ else ""
+            if name and new.setdefault(name, (id_, item))[0] != id_:
+                reason = (
+                    f"{name}: another photo of these has the same name; tell them apart by "
+                    "Photo(..., name=...)"
+                )
+                failed.append((name, reason))
+        self._engine, self._prepared = described.engine, None
+        self._replace(set(new) & set(self._photos), new)
+        return IndexReport(list(new), failed)
+
+    def _open_engine(self, stamp: Stamp, folder: Path | None, n_photos: int) -> Engine:
+        if self._engine is not None:
+            return self._engine
+        engine = self._retriever.engine
+        return (ENGINES[engine] if isinstance(engine, str) else engine)(stamp, folder, n_photos)
 
     def remove(self, names: Iterable[str]) -> None:
         """Take photos out.
@@ -156,15 +171,20 @@ class RetrievalIndex:
             If a photo is not in the index; nothing is then removed.
         """
         names = set(names)
-        absent = names - set(self.names)
+        absent = names - set(self._photos)
         if absent:
             raise KeyError(f"{len(absent)} photos are not in the index, such as {min(absent)!r}")
-        if names:
-            keep = [i for i, name in enumerate(self.names) if name not in names]
-            self._collection = self._collection.take(keep)
-            self._prepared = None
+        self._replace(names, {})
 
-    def search(self, query: Any, n_results: int = 10) -> list[SearchResult]:
+    def _replace(self, names: set[str], new: dict[str, tuple[str, Item]]) -> None:
+        """Photos out and in; the engine forgets what no name stands for any more."""
+        before = {self._photos.pop(name)[0] for name in names}
+        self._photos.update(new)
+        if self._engine is not None:
+            self._engine.delete(sorted(before - {id_ for id_, _ in self._photos.values()}))
+        self._prepared = None
+
+    def search(self, query: Item, n_results: int = 10) -> list[SearchResult]:
         """The photos most like the query, best first.
 
         Parameters
@@ -172,21 +192,36 @@ class RetrievalIndex:
         query : Query, Photo, or anything that `Photo` takes
             A `Query` asks for what its box shows, a photo for all of it.
         n_results : int, default=10
+            1 at least.
 
         Returns
         -------
         list of SearchResult
+
+        Raises
+        ------
+        ValueError
+            If the index holds no photos, or `n_results` is below 1.
         """
-        if not len(self):
+        if n_results < 1:
+            raise ValueError(f"n_results is at least 1, got {n_results}")
+        if self._engine is None or not len(self):
             raise ValueError("the index holds no photos; add some first")
         retriever = self._retriever
         if self._prepared is None:
-            self._prepared = retriever.prepare(self._collection)
-        (ranked,) = retriever.rank_prepared([query], self._prepared)
-        best = zip(ranked.order[:n_results].tolist(), ranked.scores[:n_results].tolist())
-        return [SearchResult(self.names[i], score) for i, score in best]
+            self._prepared = retriever.prepare(self._collection(self._engine))
+        queries = retriever.describe_queries([query])
+        (ranked,) = retriever.rank_prepared(queries, self._prepared, k=n_results)
+        names = self.names
+        assert ranked.order is not None
+        best = zip(ranked.order.tolist(), ranked.scores.tolist())
+        return [SearchResult(names[i], score) for i, score in best]
 
-    def match(self, query: Any, name: str) -> RegionMatch:
+    def _collection(self, engine: Engine) -> Collection:
+        ids, photos = [list(column) for column in zip(*self._photos.values())]
+        return Collection(photos, self.names, ids, engine)
+
+    def match(self, query: Item, name: str) -> RegionMatch:
         """Which regions of a photo of the index answer those of a query.
 
         Parameters
@@ -204,14 +239,15 @@ class RetrievalIndex:
         ValueError
             If the index was not made for region matching.
         """
-        if self._collection.regions is None:
+        if self._engine is None or not self._engine.stamp.regions:
             raise ValueError(
                 "the index keeps no region vectors; build it with a Retriever that has a "
                 "RegionMatching step"
             )
         (described,) = self._retriever.describe_queries([query])
         assert described.regions is not None
-        return match_regions(described.regions, self._collection.regions[self.names.index(name)])
+        (photo,) = self._engine.get_regions([self._photos[name][0]])
+        return match_regions(described.regions, photo)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write index and pipeline to a file, whole or not at all.
@@ -249,3 +285,11 @@ class RetrievalIndex:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": None}
+
+
+def _name_in_index(item: Item) -> str:
+    """The photo's name; what a query's box shows has the box in it."""
+    asked = as_photo(item)
+    if isinstance(asked, Query):
+        return f"{asked.name} ({', '.join(f'{v:g}' for v in asked.box)})"
+    return asked.name

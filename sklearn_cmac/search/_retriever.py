@@ -1,23 +1,40 @@
-"""An estimator around a pipeline and the steps behind the first ranking."""
+"""An estimator around a pipeline and what follows its first ranking."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._named_steps import NamedSteps
-from sklearn_cmac.collection._collection import Collection, check_kind, describe_collection
-from sklearn_cmac.collection._neighbors import row_blocks, similarities
-from sklearn_cmac.maps import ActivationMap
-from sklearn_cmac.photos import name_of
-from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac._photo_step import check_photos
+from sklearn_cmac.collection import Collection, describe_collection
+from sklearn_cmac.collection._exact import row_blocks
+from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.photos import Item, name_of
+from sklearn_cmac.reranking import (
+    DatabaseAugmentation,
+    DescribedQuery,
+    RankedList,
+    RerankingStep,
+)
+from sklearn_cmac.reranking._step import search_again
 
 _SKIPPED = (None, "passthrough")
+
+
+class Prepared(NamedTuple):
+    """A collection, and what each step has worked out of it, in the order of the steps."""
+
+    collection: Collection
+    states: list[Any]
 
 
 class Retriever(MetaEstimatorMixin, NamedSteps):
@@ -35,6 +52,10 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
     steps : sequence of (str, step)
         Names and steps, such as `QueryExpansion`, `RegionMatching` or `Localization`. A step
         that is None or "passthrough" is left out.
+    augmentation : DatabaseAugmentation, optional
+        What changes the descriptors of the photos before any is ranked.
+    engine : str or callable, default="exact"
+        Who keeps the photos' vectors and finds the nearest, as for `describe_collection`.
     batch_size : int, default=32
         Photos described at a time; this many activation maps are held in memory.
     verbose : bool or int, default=False
@@ -60,15 +81,28 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
     RegionMatching(n_candidates=4)
     """
 
+    _parameter_constraints: dict = {
+        "pipeline": [HasMethods(["fit", "transform"])],
+        "steps": ["array-like"],
+        "augmentation": [DatabaseAugmentation, None],
+        "engine": [str, callable],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
+    }
+
     def __init__(
         self,
         pipeline: Any,
         steps: Sequence[tuple[str, Any]] = (),
+        augmentation: DatabaseAugmentation | None = None,
+        engine: str | Callable[..., Any] = "exact",
         batch_size: int = 32,
         verbose: bool | int = False,
     ):
         self.pipeline = pipeline
         self.steps = steps
+        self.augmentation = augmentation
+        self.engine = engine
         self.batch_size = batch_size
         self.verbose = verbose
 
@@ -76,7 +110,8 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         """The step of this name."""
         return dict(self.steps)[name]
 
-    def fit(self, X: Any, y: Any = None) -> Retriever:
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Sequence[Item], y: Any = None) -> Retriever:
         """Fit the pipeline. The steps learn nothing.
 
         Parameters
@@ -88,8 +123,7 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         -------
         self
         """
-        names = [name for name, _ in self.steps]
-        self._validate_names(names)
+        self._validate_names([name for name, _ in self.steps])
         for name, step in self._active():
             if not isinstance(step, RerankingStep):
                 raise TypeError(
@@ -97,10 +131,10 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
                     "RegionMatching, QueryExpansion and the like"
                 )
             step._validate_params()
-        self.pipeline_ = clone(self.pipeline).fit(X, y)
+        self.pipeline_ = clone(self.pipeline).fit(list(X), y)
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Sequence[Item]) -> np.ndarray:
         """Descriptors of photos, by the pipeline alone.
 
         Parameters
@@ -112,10 +146,10 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         ndarray of shape (n_photos, D)
         """
         check_is_fitted(self)
-        return self.pipeline_.transform(X)
+        return self.pipeline_.transform(list(X))
 
     def describe(
-        self, photos: Sequence[Any], folder: str | os.PathLike[str] | None = None
+        self, photos: Sequence[Item], folder: str | os.PathLike[str] | None = None
     ) -> Collection:
         """What rankings need to know of photos; describing them takes most of the time.
 
@@ -137,12 +171,17 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
             photos,
             regions="regions" in self.needs,
             folder=folder,
+            engine=self.engine,
             batch_size=self.batch_size,
             verbose=self.verbose,
         )
 
     def rank(
-        self, queries: Sequence[Any], photos: Any, exclude: Sequence[int | None] | None = None
+        self,
+        queries: Sequence[Item],
+        photos: Sequence[Item] | Collection,
+        exclude: Sequence[int | None] | None = None,
+        k: int | None = None,
     ) -> list[RankedList]:
         """Rank photos by each query.
 
@@ -153,31 +192,34 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         exclude : sequence of int or None, optional
             For each query the position of a photo that must not be found, such as its own, if
             there is one.
+        k : int, optional
+            How many photos to find. Default: all that there are.
 
         Returns
         -------
         list of RankedList
-            With positions in `photos`.
+            Their `order` has positions in `photos`.
 
         Raises
         ------
         PhotoError
             If photos or queries cannot be used; of a `Collection` those are left out.
         """
-        return list(self.iter_rank(queries, photos, exclude))
+        return list(self.iter_rank(queries, photos, exclude, k))
 
     def iter_rank(
         self,
-        queries: Sequence[Any],
-        photos: Any,
+        queries: Sequence[Item],
+        photos: Sequence[Item] | Collection,
         exclude: Sequence[int | None] | None = None,
+        k: int | None = None,
         batch_size: int = 512,
     ) -> Iterator[RankedList]:
         """The same, with the rankings of `batch_size` queries in memory.
 
         Parameters
         ----------
-        queries, photos, exclude
+        queries, photos, exclude, k
             As for `rank`.
         batch_size : int, default=512
 
@@ -187,15 +229,17 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         """
         check_is_fitted(self)
         if not isinstance(photos, Collection):
-            photos = self.describe(photos)
+            photos = self.describe(check_photos(photos, self))
             photos.raise_failures()
-        collection = self.prepare(photos)
+        queries = check_photos(queries, self)
+        prepared = self.prepare(photos)
         exclude = [None] * len(queries) if exclude is None else list(exclude)
         for rows in row_blocks(len(queries), batch_size):
-            yield from self.rank_prepared(queries[rows], collection, exclude[rows])
+            described = self.describe_queries(queries[rows])
+            yield from self.rank_prepared(described, prepared, exclude[rows], k)
 
-    def prepare(self, collection: Collection) -> Collection:
-        """The collection with what the steps work out once for all queries.
+    def prepare(self, collection: Collection) -> Prepared:
+        """What augmentation and steps work out once for all queries.
 
         Parameters
         ----------
@@ -203,40 +247,46 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
 
         Returns
         -------
-        Collection
+        Prepared
         """
-        for _, step in self._active():
-            collection = step.prepare(collection)
-        return collection
+        if self.augmentation is not None:
+            collection = replace(collection, engine=self.augmentation.augment(collection.engine))
+        states = [step.prepare(collection, self.pipeline_) for _, step in self._active()]
+        return Prepared(collection, states)
 
     def rank_prepared(
         self,
-        queries: Sequence[Any],
-        collection: Collection,
+        queries: Sequence[DescribedQuery],
+        prepared: Prepared,
         exclude: Sequence[int | None] | None = None,
+        k: int | None = None,
     ) -> list[RankedList]:
         """Rank a prepared collection.
 
         Parameters
         ----------
-        queries : sequence of photos or queries
-        collection : Collection
-            As `prepare` returned it.
-        exclude : sequence of int or None, optional
+        queries : sequence of DescribedQuery
+        prepared : Prepared
+        exclude, k
             As for `rank`.
 
         Returns
         -------
         list of RankedList
         """
-        described = self.describe_queries(queries)
-        rankings = self.first_rankings(described, collection, exclude)
-        for _, step in self._active():
-            rankings = step.rerank(described, rankings, collection, self.pipeline_)
-        return rankings
+        collection = prepared.collection
+        exclude = [None] * len(queries) if exclude is None else exclude
+        queries = [
+            replace(query, exclude=collection.only_id(position))
+            for query, position in zip(queries, exclude)
+        ]
+        rankings = self.first_rankings(queries, collection, k)
+        for (_, step), state in zip(self._active(), prepared.states):
+            rankings = step.rerank(queries, rankings, collection, state)
+        return [in_order(*pair, collection, k) for pair in zip(rankings, exclude)]
 
     def describe_queries(
-        self, queries: Sequence[Any], needs: set[str] | None = None
+        self, queries: Sequence[Item], needs: set[str] | None = None
     ) -> list[DescribedQuery]:
         """What rankings need to know of queries.
 
@@ -250,52 +300,68 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         -------
         list of DescribedQuery
         """
-        names, needs = [name_of(query) for query in queries], self.needs if needs is None else needs
         queries = list(queries)
-        n = len(queries)
-        if not needs & {"regions", "maps"}:
-            descriptors = np.asarray(self.pipeline_.transform(queries))
-            return [DescribedQuery(names[i], descriptors[i], photo=queries[i]) for i in range(n)]
-        maps = self.pipeline_[:1].transform(queries)
-        check_kind(maps, ActivationMap, self.pipeline_)
-        vectors = self.pipeline_[1:-1].transform(maps)
-        descriptors = np.asarray(self.pipeline_[-1].transform(vectors))
-        described = zip(names, descriptors, vectors, maps, queries)
-        return [DescribedQuery(*parts) for parts in described]
+        records = Corridor(self.pipeline_).records(queries) if self._looks_inside(needs) else None
+        return self.describe_records(queries, records, needs)
+
+    def describe_records(
+        self, queries: Sequence[Item], records: Sequence[Any] | None, needs: set[str] | None = None
+    ) -> list[DescribedQuery]:
+        """The same of queries that the extractor has described already.
+
+        Parameters
+        ----------
+        queries : sequence of photos or queries
+        records : sequence of records, optional
+            Those of the extractor, cropped to the queries' boxes. Default: it is asked.
+        needs : set of str, optional
+            As for `describe_queries`.
+
+        Returns
+        -------
+        list of DescribedQuery
+        """
+        corridor = Corridor(self.pipeline_)
+        names = [name_of(query) for query in queries]
+        if records is None:
+            found = zip(names, corridor.descriptors(queries), queries)
+            return [DescribedQuery(name, row, photo=query) for name, row, query in found]
+        if not self._looks_inside(needs):
+            found = zip(names, corridor.described(records), queries)
+            return [DescribedQuery(name, row, photo=query) for name, row, query in found]
+        vectors = corridor.vectors(records)
+        return [
+            DescribedQuery(*parts)
+            for parts in zip(names, corridor.summed(vectors), vectors, records, queries)
+        ]
 
     def first_rankings(
-        self,
-        queries: Sequence[DescribedQuery],
-        collection: Collection,
-        exclude: Sequence[int | None] | None = None,
+        self, queries: Sequence[DescribedQuery], collection: Collection, k: int | None = None
     ) -> list[RankedList]:
-        """Rankings by descriptors alone.
+        """Rankings by descriptors alone, as deep as they are asked for and the steps need.
 
         Parameters
         ----------
         queries : sequence of DescribedQuery
         collection : Collection
-        exclude : sequence of int or None, optional
+        k : int, optional
             As for `rank`.
 
         Returns
         -------
         list of RankedList
         """
-        exclude = [None] * len(queries) if exclude is None else exclude
+        depths = [k, *(step.depth for _, step in self._active())]
+        everything = len(collection.engine)
+        deepest = max(everything if depth is None else depth for depth in depths)
         descriptors = np.stack([query.descriptor for query in queries])
-        found = similarities(descriptors, collection.descriptors)
-        usable = collection.usable
-        rankings = []
-        for scores, query, left_out in zip(found, queries, exclude):
-            allowed = usable if left_out is None else usable[usable != left_out]
-            # A stable sort: equal similarities keep the order of the photos, whoever asks.
-            order = allowed[np.argsort(-scores[allowed], kind="stable")]
-            rankings.append(RankedList(order, scores[order], query.descriptor))
-        return rankings
+        return search_again(collection.engine, queries, descriptors, min(deepest, everything))
 
     def _active(self) -> list[tuple[str, RerankingStep]]:
         return [(name, step) for name, step in self.steps if step not in _SKIPPED]
+
+    def _looks_inside(self, needs: set[str] | None) -> bool:
+        return bool((self.needs if needs is None else needs) & {"regions", "maps"})
 
     @property
     def needs(self) -> set[str]:
@@ -307,3 +373,12 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         tags.input_tags.two_d_array = False
         tags.no_validation = True
         return tags
+
+
+def in_order(
+    ranked: RankedList, left_out: int | None, collection: Collection, k: int | None
+) -> RankedList:
+    """The ranking with positions in the collection, without one that is left out."""
+    order, which = collection.positions(ranked.ids, left_out)
+    order, which = order[:k], which[:k]
+    return replace(ranked, ids=ranked.ids[which], scores=ranked.scores[which], order=order)

@@ -1,0 +1,266 @@
+"""From photos to a collection: each is read, known by its content, and described once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_cmac._progress import show_bar
+from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
+from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection._engine import Engine, Stamp
+from sklearn_cmac.collection._exact import ExactEngine
+from sklearn_cmac.collection._regions import RegionTable
+from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.fingerprints import fingerprint, identify
+from sklearn_cmac.maps import RegionVectors
+from sklearn_cmac.photos import (
+    Item,
+    Photo,
+    PhotoError,
+    Query,
+    as_photo,
+    digest_source,
+    errors_of,
+    name_of,
+    read_source,
+)
+
+# Makes an engine of a stamp, the folder to keep vectors in, if there is one, and for how many
+# photos there should be room.
+MakeEngine = Callable[[Stamp, "Path | None", int], Engine]
+
+# Engines by name. One that is written elsewhere is registered here.
+ENGINES: dict[str, MakeEngine] = {"exact": ExactEngine}
+
+# Is told the id of each photo that is described, and its record as it leaves the extractor.
+Witness = Callable[[str, Any], None]
+
+
+def describe_collection(
+    pipeline: Any,
+    photos: Sequence[Item],
+    *,
+    regions: bool = False,
+    folder: str | os.PathLike[str] | None = None,
+    engine: str | MakeEngine = "exact",
+    witness: Witness | None = None,
+    batch_size: int = 32,
+    verbose: bool | int = False,
+) -> Collection:
+    """Describe photos for ranking. One that cannot be used stops no other.
+
+    Parameters
+    ----------
+    pipeline : fitted Pipeline, or any transformer with one descriptor per photo
+    photos : sequence of photos
+    regions : bool, default=False
+        Whether region vectors are kept too, as the last step but one returns them.
+    folder : path, optional
+        Where descriptions are kept. What is there is used: photos are known by their content,
+        so a run that was stopped goes on, and one over other photos describes the new ones.
+    engine : str or callable, default="exact"
+        Who keeps the vectors: a name in ``collection.ENGINES``, or a callable like those there,
+        which makes an `Engine` of a `Stamp`, a folder or None, and a number of photos.
+    witness : callable, optional
+        Called with the id of each photo that is described now, and its record as it leaves the
+        first step, so that whoever needs the record too need not describe the photo again. Its
+        time is not counted as describing.
+    batch_size : int, default=32
+        Photos described at a time; this many activation maps are held in memory.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Collection
+
+    Raises
+    ------
+    ValueError
+        If folder or engine hold descriptions by another pipeline.
+    """
+    check_is_fitted(pipeline)
+    make = ENGINES[engine] if isinstance(engine, str) else engine
+    place = None if folder is None else Path(folder)
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    # Another process that describes into this folder is waited for, and what it did is used.
+    with nullcontext() if place is None else FileLock(place / "lock"):
+        run = _Run(Corridor(pipeline), regions, place, make, len(photos), witness)
+        with show_bar(len(photos), "describing", verbose) as bar:
+            for start in range(0, len(photos), batch_size):
+                run.add(photos[start : start + batch_size])
+                bar.update(min(batch_size, len(photos) - start))
+        return run.collection(photos)
+
+
+@dataclass
+class _Known:
+    """A photo that was read: what is described in its stead, and its id."""
+
+    item: Any
+    id: str
+
+
+# A photo's descriptor and region vectors.
+_Row = tuple[np.ndarray, "RegionVectors | None"]
+
+
+class _Run:
+    """Photos described batch by batch into one engine."""
+
+    def __init__(
+        self,
+        corridor: Corridor,
+        regions: bool,
+        folder: Path | None,
+        make: MakeEngine,
+        n_photos: int,
+        witness: Witness | None,
+    ):
+        self.corridor, self.regions = corridor, regions
+        self.folder, self.make, self.n_photos = folder, make, n_photos
+        self.witness: Witness = witness or (lambda id_, record: None)
+        self.annotated = corridor.reads_annotations
+        self.pipeline = fingerprint(corridor.pipeline)
+        self.catalogue = None if folder is None else Catalogue(folder)
+        # Of pipelines that are not ours, the first photo tells.
+        dimension = corridor.dimension
+        self.engine = None if dimension is None else self._engine(dimension)
+        self.ids: list[str] = []
+        self.failed: dict[int, str] = {}
+        self.seconds = 0.0
+
+    def _engine(self, dimension: int) -> Engine:
+        stamp = Stamp(self.pipeline, dimension, self.regions)
+        engine = self.make(stamp, self.folder, self.n_photos)
+        engine.stamp.check(stamp, type(engine).__name__)
+        return engine
+
+    def add(self, batch: Sequence[Item]) -> None:
+        """Describe what of a batch is not known yet."""
+        started, first = time.perf_counter(), len(self.ids)
+        read = [_read(item, self.annotated) for item in batch]
+        new = {
+            known.id: known.item
+            for known in read
+            if isinstance(known, _Known) and (self.engine is None or known.id not in self.engine)
+        }
+        rows = self._described(new)
+        for i, known in enumerate(read, first):
+            row = known if isinstance(known, str) else rows.get(known.id)
+            if isinstance(row, str):
+                self.failed[i] = row
+            self.ids.append("" if isinstance(known, str) or isinstance(row, str) else known.id)
+        self.seconds += time.perf_counter() - started if new else 0.0
+        if self.catalogue is not None:
+            self.catalogue.note(self._entries(batch, first), self.seconds)
+            self.seconds = 0.0
+
+    def _described(self, new: dict[str, Any]) -> dict[str, _Row | str]:
+        """Rows of photos by their ids, those that have one kept in the engine."""
+        id_of = {id(item): id_ for id_, item in new.items()}
+
+        def tell(item: Any, record: Any) -> None:
+            started = time.perf_counter()
+            self.witness(id_of[id(item)], record)
+            self.seconds -= time.perf_counter() - started
+
+        rows = dict(zip(new, _describe(self.corridor, list(new.values()), self.regions, tell)))
+        good = {id_: row for id_, row in rows.items() if not isinstance(row, str)}
+        if good:
+            descriptors = np.stack([descriptor for descriptor, _ in good.values()])
+            dimension = descriptors.shape[1]
+            vectors = [found for _, found in good.values() if found is not None]
+            if self.engine is None:
+                self.engine = self._engine(dimension)
+            table = RegionTable.of(vectors, dimension) if self.regions else None
+            self.engine.upsert(list(good), descriptors, table)
+        return rows
+
+    def _entries(self, batch: Sequence[Item], first: int) -> list[CatalogueEntry]:
+        entries = []
+        for i, item in enumerate(batch, first):
+            reason = self.failed.get(i, "")
+            state = "failed" if reason else "described"
+            facts = file_facts(getattr(getattr(item, "photo", item), "source", item))
+            entries.append(CatalogueEntry(name_of(item), self.ids[i], *facts, state, reason))
+        return entries
+
+    def collection(self, photos: Sequence[Item]) -> Collection:
+        """What became of all photos."""
+        seconds = self.seconds
+        if self.catalogue is not None:
+            seconds = self.catalogue.seconds
+            self.catalogue.close()
+        engine = self._engine(0) if self.engine is None else self.engine
+        names = [name_of(photo) for photo in photos]
+        return Collection(photos, names, self.ids, engine, self.failed, seconds)
+
+
+def _read(item: Item, annotated: bool) -> _Known | str:
+    """A photo with its content in memory and its id, or why it cannot be read.
+
+    Each file is opened once: what is hashed is what is described.
+    """
+    try:
+        asked = as_photo(item)
+    except PhotoError:  # what other pipelines than ours describe
+        return _Known(item, fingerprint(item))
+    photo = asked.photo if isinstance(asked, Query) else asked
+    try:
+        with errors_of(photo.name):
+            source = read_source(photo)
+            content = digest_source(source)
+    except PhotoError as error:
+        return str(error)
+    box = asked.box if isinstance(asked, Query) else None
+    if not isinstance(item, (Photo, Query, str, os.PathLike)):
+        return _Known(item, content)
+    inside = replace(photo, source=source)
+    return _Known(
+        Query(inside, box) if box is not None else inside, identify(content, photo, box, annotated)
+    )
+
+
+def _describe(
+    corridor: Corridor,
+    batch: list[Any],
+    regions: bool,
+    witness: Callable[[Any, Any], None],
+) -> Iterator[_Row | str]:
+    """Of each photo its row, or why it has none."""
+    if not batch:
+        return
+    try:
+        records = corridor.records(batch)
+        for item, record in zip(batch, records):
+            witness(item, record)
+        if regions:
+            vectors = corridor.vectors(records)
+            rows: list[_Row] = list(zip(corridor.summed(vectors), vectors))
+        else:
+            rows = [(row, None) for row in corridor.described(records)]
+    except PhotoError as error:
+        # The extractor names all that fail; an error of a later step may be any photo's.
+        bad = {i: reason for i, _, reason in error.failures}
+        if not bad and len(batch) == 1:
+            yield str(error)
+            return
+        good = [[photo for i, photo in enumerate(batch) if i not in bad]]
+        parts = good if bad else [[photo] for photo in batch]
+        rest = (row for part in parts for row in _describe(corridor, part, regions, witness))
+        for i in range(len(batch)):
+            yield bad[i] if i in bad else next(rest)
+    else:
+        yield from rows

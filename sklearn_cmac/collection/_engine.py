@@ -1,0 +1,150 @@
+"""What ranking asks of whoever keeps vectors and finds the nearest: the engine protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sklearn_cmac.collection._regions import RegionTable
+from sklearn_cmac.maps import RegionVectors
+
+# Of what engines keep. Raised when the meaning of a kept number changes.
+LAYOUT = 1
+
+# Ids as texts.
+Ids = Sequence[str] | np.ndarray
+
+# Ids (k,) as texts, best first, and their scores (k,).
+Hits = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What an engine's vectors are of. Vectors of another stamp are refused.
+
+    Parameters
+    ----------
+    pipeline : str
+        Fingerprint of the pipeline that made them.
+    dimension : int
+        D, the length of descriptors.
+    regions : bool
+        Whether region vectors are kept too.
+    dtype : str
+        Of descriptors.
+    layout : int
+        Version of the layout.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.collection import Stamp
+    >>> Stamp("3f2a91bc", 512).check(Stamp("77aa01de", 512), "index/")
+    Traceback (most recent call last):
+    ValueError: index/: holds vectors of pipeline 3f2a91bc, and is asked for those of pipeline ...
+    """
+
+    pipeline: str
+    dimension: int
+    regions: bool = False
+    dtype: str = "float32"
+    layout: int = LAYOUT
+
+    def check(self, asked: Stamp, where: str) -> None:
+        """A `ValueError` that names both, if another stamp is asked for."""
+        for field in ("layout", "pipeline", "dimension", "dtype", "regions"):
+            mine, other = getattr(self, field), getattr(asked, field)
+            if mine != other:
+                raise ValueError(
+                    f"{where}: holds vectors of {field} {str(mine)[:12]}, and is asked for those "
+                    f"of {field} {str(other)[:12]}; choose another folder, or delete this one"
+                )
+
+
+class Engine(Protocol):
+    """Keeps one descriptor, and perhaps region vectors, for each id, and finds the nearest.
+
+    Ids are texts, vectors rows of float32. Similarity is the dot product. The exact engine
+    (`ExactEngine`) is the oracle: `sklearn_cmac.testing.check_engine` holds others against it.
+
+    Attributes
+    ----------
+    stamp : Stamp
+        What the vectors are of.
+    """
+
+    @property
+    def stamp(self) -> Stamp: ...
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+
+    def __contains__(self, id_: str) -> bool:
+        """Whether there is such an id."""
+
+    def upsert(self, ids: Ids, descriptors: np.ndarray, regions: RegionTable | None = None) -> None:
+        """Add vectors, or replace those of ids that are there. Durable when it returns.
+
+        Parameters
+        ----------
+        ids : sequence of n str
+            Each once.
+        descriptors : ndarray of shape (n, D)
+        regions : RegionTable of n photos, optional
+            Needed if the stamp says that regions are kept.
+        """
+
+    def delete(self, ids: Ids) -> None:
+        """Take ids out; those that are not there are passed over."""
+
+    def kneighbors(self, descriptors: np.ndarray, k: int) -> list[Hits]:
+        """The k most similar ids of each query, or all if there are fewer.
+
+        Parameters
+        ----------
+        descriptors : ndarray of shape (n_queries, D)
+        k : int
+
+        Returns
+        -------
+        list of (ids, scores)
+            For each query, best first; equal scores in the order in which ids were added.
+        """
+
+    def match(
+        self,
+        queries: Sequence[RegionVectors],
+        k: int,
+        candidates: Sequence[Ids] | None = None,
+    ) -> list[Hits]:
+        """The k ids whose regions answer those of each query best.
+
+        The score is the sum over the query's regions, by their share of the weights, of the
+        similarity to the photo's most similar region.
+
+        Parameters
+        ----------
+        queries : sequence of RegionVectors
+        k : int
+        candidates : sequence of sequences of str, optional
+            For each query, the ids that are scored; equal scores keep this order. Default:
+            all. Ids without regions are left out.
+
+        Returns
+        -------
+        list of (ids, scores)
+        """
+
+    def get(self, ids: Ids) -> np.ndarray:
+        """Descriptors (n, D) of ids; a `KeyError` names one that is not there."""
+
+    def get_regions(self, ids: Ids) -> RegionTable:
+        """Region vectors of ids."""
+
+    def scan(self, batch_size: int = 1024) -> Iterator[tuple[list[str], np.ndarray]]:
+        """All ids and descriptors, batch by batch, in the order in which they were added."""
+
+    def close(self) -> None:
+        """Let go of files or connections."""

@@ -1,0 +1,123 @@
+"""The one place that knows where in a pipeline photos become maps, regions, vectors, descriptors.
+
+Whoever stands beside the corridor (collections, steps behind the first ranking, pictures,
+evaluation) asks here, and nobody counts steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from sklearn_cmac.maps import ActivationMap, RegionVectors
+from sklearn_cmac.photos import Item
+from sklearn_cmac.pooling import _Pooler as Pooler
+
+Record = TypeVar("Record")
+
+
+class Corridor:
+    """A fitted pipeline, taken apart.
+
+    Parameters
+    ----------
+    pipeline : Pipeline, or any transformer with one descriptor per photo
+        Of one that is no pipeline, only descriptors can be asked for.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> from sklearn_cmac.corridor import Corridor
+    >>> Corridor(make_rmac_pipeline()).extractor
+    ConvFeatureExtractor()
+    """
+
+    def __init__(self, pipeline: Any):
+        while isinstance(pipeline, FrozenEstimator):
+            pipeline = pipeline.estimator
+        self.pipeline = pipeline
+
+    @property
+    def steps(self) -> list[Any]:
+        """The steps, those that are left out not counted."""
+        if not isinstance(self.pipeline, Pipeline):
+            return []
+        return [step for _, step in self.pipeline.steps if step not in (None, "passthrough")]
+
+    @property
+    def extractor(self) -> Any:
+        """The step that photos come in by, or None."""
+        return next(iter(self.steps), None)
+
+    @property
+    def reads_annotations(self) -> bool:
+        """Whether a step looks at a photo's name or box, which describing it ignores else."""
+        return any(getattr(step, "reads_annotations", False) for step in self.steps)
+
+    def with_extractor(self, extractor: Any) -> Pipeline:
+        """The same fitted pipeline with another step that photos come in by."""
+        (name, _), *rest = self.pipeline.steps
+        return Pipeline([(name, extractor), *rest])
+
+    def descriptors(self, photos: Sequence[Item]) -> np.ndarray:
+        """From photos to descriptors (n, D)."""
+        return np.asarray(self.pipeline.transform(photos))
+
+    @property
+    def dimension(self) -> int | None:
+        """D, the length of descriptors, if the last step says."""
+        names = getattr((self.steps or [self.pipeline])[-1], "get_feature_names_out", None)
+        return None if names is None else len(names())
+
+    def records(self, photos: Sequence[Item]) -> list[Any]:
+        """From photos to what the extractor makes of them; of no pipeline, themselves."""
+        return list(self.pipeline[:1].transform(photos) if self.steps else photos)
+
+    def maps(self, photos: Sequence[Item]) -> list[ActivationMap]:
+        """From photos to activation maps."""
+        return self._checked(self.records(photos), ActivationMap)
+
+    def proposals(self, photos: Sequence[Item]) -> list[ActivationMap]:
+        """From photos to activation maps with regions."""
+        records = self.pipeline[: self._pooler()].transform(photos)
+        return self._checked(records, ActivationMap)
+
+    def pooled(self, proposals: Sequence[ActivationMap]) -> list[RegionVectors]:
+        """From maps with regions to region vectors, as they are summed or matched."""
+        vectors = self.pipeline[self._pooler() : -1].transform(proposals)
+        return self._checked(vectors, RegionVectors)
+
+    def vectors(self, maps: Sequence[ActivationMap]) -> list[RegionVectors]:
+        """From activation maps to region vectors."""
+        return self._checked(self.pipeline[1:-1].transform(maps), RegionVectors)
+
+    def summed(self, vectors: Sequence[RegionVectors]) -> np.ndarray:
+        """From region vectors to descriptors (n, D)."""
+        return np.asarray(self.pipeline[-1].transform(vectors))
+
+    def described(self, records: Sequence[Any]) -> np.ndarray:
+        """From the extractor's records to descriptors (n, D)."""
+        behind = self.pipeline[1:] if self.steps else self.pipeline
+        return np.asarray(behind.transform(records))
+
+    def _pooler(self) -> int:
+        for i, (_, step) in enumerate(self.pipeline.steps):
+            if isinstance(step, Pooler):
+                return i
+        raise ValueError(f"the pipeline of {self._names()} has no step that pools regions")
+
+    def _names(self) -> str:
+        return ", ".join(getattr(self.pipeline, "named_steps", [type(self.pipeline).__name__]))
+
+    def _checked(self, records: Sequence[Any], kind: type[Record]) -> list[Record]:
+        if not all(isinstance(record, kind) for record in records):
+            raise ValueError(
+                f"a step behind the first ranking reads {kind.__name__}, and this pipeline of "
+                f"{self._names()} makes {type(records[0]).__name__}; take that step out, or use a "
+                "pipeline of activation maps"
+            )
+        return list(records)
