@@ -124,13 +124,6 @@ class ExactEngine:
             return MemoryColumn(shape, dtype)
         return FileColumn(Path(folder) / f"{name}.npy", shape, dtype, self._n_photos)
 
-    def _column(
-        self, name: str, shape: tuple[int, ...], dtype: str, folder: str | os.PathLike[str] | None
-    ) -> Column:
-        if folder is None:
-            return MemoryColumn(shape, dtype)
-        return FileColumn(Path(folder) / f"{name}.npy", shape, dtype, self._n_photos)
-
     def __len__(self) -> int:
         return len(self._rows.row_of)
 

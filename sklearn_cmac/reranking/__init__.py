@@ -1,6 +1,7 @@
 """What happens behind the first ranking: one step a file."""
 
 from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_database
+from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
 from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
@@ -14,6 +15,7 @@ from sklearn_cmac.reranking._verification import (
 )
 
 __all__ = [
+    "Chain",
     "DatabaseAugmentation",
     "DescribedQuery",
     "Diffusion",

@@ -2,6 +2,7 @@
 
 from sklearn_cmac.collection import Collection, RegionTable, describe_collection
 from sklearn_cmac.reranking import (
+    Chain,
     DatabaseAugmentation,
     DescribedQuery,
     Diffusion,
@@ -23,6 +24,7 @@ from sklearn_cmac.search._index import IndexReport, RetrievalIndex, SearchResult
 from sklearn_cmac.search._retriever import Retriever
 
 __all__ = [
+    "Chain",
     "Collection",
     "DatabaseAugmentation",
     "DescribedQuery",

@@ -246,7 +246,7 @@ class RetrievalIndex:
             )
         (described,) = self._retriever.describe_queries([query])
         assert described.regions is not None
-        (photo,) = self._engine.get_regions([self._photos[name][0]])
+        photo = self._engine.get_regions([self._photos[name][0]])[0]
         return match_regions(described.regions, photo)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,91 @@
+"""Where parts of an evaluation are kept, each under the fingerprint of all that it depends on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+from sklearn.base import clone
+
+from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint
+from sklearn_cmac.photos import Item
+
+
+class Kept:
+    """What is kept of one system: how it was fitted, its photos, its scores.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the whole evaluation. Without one, nothing is kept.
+    system : Pipeline
+        Fitted or not.
+    fit_on : sequence of str, optional
+        Content of the photos that it is to be fitted on.
+    """
+
+    def __init__(self, folder: Path | None, system: Any, fit_on: Sequence[str] | None):
+        self.folder = None
+        if folder is not None:
+            self.folder = folder / fingerprint(system, fit_on)[:32]
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def fitted(self, system: Any, photos: Sequence[Item] | None) -> Any:
+        """The system, fitted on photos; without photos it has to be fitted already."""
+        if photos is None:
+            return system
+        file = self.folder and self.folder / "pipeline.joblib"
+        found = _load(file) if file else None
+        if found is None:
+            found = clone(system).fit(list(photos))
+            if file:
+                _replace(file, lambda part: joblib.dump(found, part))
+        return found.set_params(**_indifferent(system))
+
+    def collection(self, regions: bool) -> Path | None:
+        """Where descriptions of photos are kept."""
+        return self.folder and self.folder / ("regions" if regions else "descriptors")
+
+    def scores(self, key: str) -> dict[str, Any] | None:
+        """Scores that were kept, if they are whole."""
+        try:
+            return json.loads((self.folder / f"{key}.json").read_text()) if self.folder else None
+        except (OSError, ValueError):
+            return None
+
+    def keep_scores(self, key: str, scores: dict[str, Any]) -> None:
+        """Keep scores for the next time."""
+        if self.folder:
+            content = json.dumps(scores)
+            _replace(self.folder / f"{key}.json", lambda part: part.write_text(content))
+
+
+def _load(file: Path) -> Any:
+    """What was dumped, or None if it is not there whole: it is then made again."""
+    try:
+        return joblib.load(file)
+    except Exception:  # damaged pickles raise whatever the damage leads to
+        return None
+
+
+def _replace(file: Path, write: Any) -> None:
+    """Write a file whole or not at all."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _indifferent(system: Any) -> dict[str, Any]:
+    """Parameters that a kept pipeline takes over from the one asked for."""
+    return {
+        path: value
+        for path, value in system.get_params().items()
+        if path.split("__")[-1] in INDIFFERENT
+    }

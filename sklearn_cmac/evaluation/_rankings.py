@@ -1,0 +1,177 @@
+"""Queries described once, and rankings by one pipeline, timed apart."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Bunch
+
+from sklearn_cmac.collection import Collection
+from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.evaluation._guards import Asked
+from sklearn_cmac.metrics import evaluate_rankings
+from sklearn_cmac.photos import Item, Query, as_photo
+from sklearn_cmac.reranking import Chain, DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.search import Retriever
+from sklearn_cmac.search._retriever import in_order
+
+# The photos that an evaluation ranks for each query: all. Average precision counts each positive,
+# wherever it comes; nothing else asks an engine for more than the first.
+_DEPTH = None
+
+
+def cropping(pipeline: Any, crop: str) -> Any:
+    """The same fitted pipeline with another `query_crop`."""
+    corridor = Corridor(pipeline)
+    if not hasattr(corridor.extractor, "query_crop"):
+        return pipeline
+    return corridor.with_extractor(copy(corridor.extractor).set_params(query_crop=crop))
+
+
+class Queries:
+    """Queries described by one pipeline in one crop, each once.
+
+    Of a photo that is ranked too, the record from which it is described is the query's as well:
+    `witness` is told of it, and the network does not run on that photo again.
+
+    Parameters
+    ----------
+    pipeline : fitted Pipeline
+    queries : sequence of photos or queries
+    asked : sequence of Asked
+    needs : set of str
+        What steps read of queries besides descriptors.
+    """
+
+    def __init__(
+        self, pipeline: Any, queries: Sequence[Item], asked: Sequence[Asked], needs: set[str]
+    ):
+        self.retriever = Retriever(FrozenEstimator(pipeline)).fit([])
+        self.extractor = Corridor(pipeline).extractor
+        self.queries, self.needs = list(queries), needs
+        self.described: dict[int, DescribedQuery] = {}
+        self.of_content = defaultdict(list)
+        for i, (query, look) in enumerate(zip(self.queries, asked)):
+            if hasattr(self.extractor, "crop_record") and not self._cut(query):
+                self.of_content[look.content].append(i)
+
+    def _cut(self, query: Item) -> bool:
+        """Whether the query is cut out of its photo, which has to be described anew then."""
+        return isinstance(query, Query) and self.extractor.query_crop == "image"
+
+    def witness(self, content: str, record: Any) -> None:
+        """Take over the record of a photo that is asked with."""
+        for i in self.of_content.get(content, ()):
+            query = self.queries[i]
+            records = [self.extractor.crop_record(record, as_photo(query))]
+            (self.described[i],) = self.retriever.describe_records([query], records, self.needs)
+
+    def all(self) -> list[DescribedQuery]:
+        """All queries; those whose photo was not described on the way are now."""
+        missing = [i for i in range(len(self.queries)) if i not in self.described]
+        if missing:
+            found = self.retriever.describe_queries([self.queries[i] for i in missing], self.needs)
+            self.described.update(zip(missing, found))
+        return [self.described[i] for i in range(len(self.queries))]
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """Rankings behind some steps, and the seconds that they took."""
+
+    collection: Collection
+    queries: list[DescribedQuery]
+    rankings: list[RankedList]
+    preparing: float
+    ranking: float
+
+    def behind(self, step: RerankingStep, pipeline: Any) -> _Reached:
+        """Rankings behind one more step."""
+        started = time.perf_counter()
+        prepared = step.prepare(self.collection, pipeline)
+        ready = time.perf_counter()
+        rankings = step.rerank(self.queries, self.rankings, self.collection, prepared)
+        return replace(
+            self,
+            rankings=rankings,
+            preparing=self.preparing + ready - started,
+            ranking=self.ranking + time.perf_counter() - ready,
+        )
+
+
+class Rankings:
+    """Rankings by one pipeline; a chain that begins as another did goes on from there.
+
+    Parameters
+    ----------
+    benchmark : Bunch
+    collection : Collection
+    queries : Queries
+        Described by the pipeline that described the collection.
+    chains : iterable of Chain
+        All that will be asked for.
+    """
+
+    def __init__(
+        self, benchmark: Bunch, collection: Collection, queries: Queries, chains: Iterable[Chain]
+    ):
+        self.collection, self.queries = collection, queries
+        self.pipeline = queries.retriever.pipeline_
+        self.relevance = benchmark.relevance
+        self.exclude = benchmark.get("exclude") or [None] * len(benchmark.queries)
+        self.passing = Counter(
+            chain._replace(steps=chain.steps[:n]).key
+            for chain in chains
+            for n in range(len(chain.steps) + 1)
+        )
+        self.kept: dict[str, _Reached] = {}
+
+    def measure(self, chain: Chain) -> dict[str, Any]:
+        """Scores of the rankings behind a chain, and what they took."""
+        reached = self._reach(chain)
+        orders = (
+            in_order(ranked, left_out, self.collection, _DEPTH).order
+            for ranked, left_out in zip(reached.rankings, self.exclude)
+        )
+        scores = evaluate_rankings(orders, self.relevance)
+        return {
+            "average_precision": scores.average_precision.tolist(),
+            "mean_precision": {str(k): value for k, value in scores.mean_precision.items()},
+            "seconds_to_prepare": reached.preparing,
+            "seconds_per_query": reached.ranking / len(reached.rankings),
+        }
+
+    def _reach(self, chain: Chain) -> _Reached:
+        key = chain.key
+        if key in self.kept:
+            return self.kept[key]
+        if chain.steps:
+            (*before, (_, last)) = chain.steps
+            reached = self._reach(chain._replace(steps=before)).behind(last, self.pipeline)
+        else:
+            reached = self._first(chain)
+        if self.passing[key] > 1:
+            self.kept[key] = reached
+        return reached
+
+    def _first(self, chain: Chain) -> _Reached:
+        """Rankings by descriptors alone."""
+        pipeline = FrozenEstimator(self.pipeline)
+        retriever = Retriever(pipeline, augmentation=chain.augmentation).fit([])
+        described = [
+            replace(query, exclude=self.collection.only_id(position))
+            for query, position in zip(self.queries.all(), self.exclude)
+        ]
+        started = time.perf_counter()
+        collection = retriever.prepare(self.collection).collection
+        ready = time.perf_counter()
+        rankings = retriever.first_rankings(described, collection, _DEPTH)
+        return _Reached(
+            collection, described, rankings, ready - started, time.perf_counter() - ready
+        )

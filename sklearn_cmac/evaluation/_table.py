@@ -1,0 +1,150 @@
+"""Scores of systems on a benchmark, as a table and as files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from sklearn_cmac.metrics import bootstrap_interval
+
+_COLUMNS = (
+    "system", "query crop", "steps", "mAP", "95%", "against the first row", "mP@1", "mP@5",
+    "mP@10", "s/photo", "s once", "s/query", "bytes/photo",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Parameters
+    ----------
+    system, query_crop, steps : str
+        What was measured; `steps` are those behind the first ranking.
+    average_precision : list of float
+        Of each query.
+    mean_precision : dict from str to float
+        Precision at 1, 5 and 10.
+    low, high : float
+        95% interval of mAP.
+    difference_low, difference_high : float
+        95% interval of the paired difference to the first row.
+    seconds_per_photo : float
+        For describing a photo, from its stored map where there is one.
+    seconds_to_prepare : float
+        For what augmentation and steps work out once for all queries.
+    seconds_per_query : float
+        For ranking all photos by a query that is described, the steps included. To describe a
+        query costs as much as to describe a photo.
+    bytes_per_photo : float
+        What is kept of a photo, activation maps not counted.
+    """
+
+    system: str
+    query_crop: str
+    steps: str
+    average_precision: list[float]
+    mean_precision: dict[str, float]
+    low: float = 0.0
+    high: float = 0.0
+    difference_low: float = 0.0
+    difference_high: float = 0.0
+    seconds_per_photo: float = 0.0
+    seconds_to_prepare: float = 0.0
+    seconds_per_query: float = 0.0
+    bytes_per_photo: float = 0.0
+
+    @property
+    def mean_average_precision(self) -> float:
+        """mAP in [0, 1]."""
+        return float(np.mean(self.average_precision))
+
+
+@dataclass
+class Evaluation:
+    """Systems on one benchmark.
+
+    Parameters
+    ----------
+    rows : list of Row
+    queries : list of str
+        Names of the queries, numbered where one photo asks more than once.
+    protocol : dict
+        Everything that the numbers depend on.
+    """
+
+    rows: list[Row]
+    queries: list[str]
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The table, in Markdown. Scores are in percent."""
+        cells = [_cells(row, self.rows[0]) for row in self.rows]
+        return tabulate(cells, _COLUMNS, tablefmt="github", disable_numparse=True)
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write `table.md`, `results.json` and `per_query.csv` into a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it is not there.
+        """
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "table.md").write_text(f"{self}\n", encoding="utf-8")
+        content = {"protocol": self.protocol, "rows": [_as_json(row) for row in self.rows]}
+        (place / "results.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+        with open(place / "per_query.csv", "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            names = [f"{row.system}, {row.query_crop}, {row.steps}" for row in self.rows]
+            table.writerow(["query", *names])
+            scores = zip(*(row.average_precision for row in self.rows))
+            table.writerows([name, *values] for name, values in zip(self.queries, scores))
+
+
+def _cells(row: Row, first: Row) -> list[str]:
+    difference = ""
+    if row is not first:
+        gain = 100 * (row.mean_average_precision - first.mean_average_precision)
+        low, high = 100 * row.difference_low, 100 * row.difference_high
+        difference = f"{gain:+.1f} ({low:+.1f} to {high:+.1f})"
+    return [
+        row.system,
+        row.query_crop,
+        row.steps,
+        f"{100 * row.mean_average_precision:.1f}",
+        f"{100 * row.low:.1f} to {100 * row.high:.1f}",
+        difference,
+        *(f"{100 * row.mean_precision[str(k)]:.1f}" for k in (1, 5, 10)),
+        f"{row.seconds_per_photo:.3f}",
+        f"{row.seconds_to_prepare:.2f}",
+        f"{row.seconds_per_query:.4f}",
+        f"{row.bytes_per_photo:.0f}",
+    ]
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    return {"mean_average_precision": row.mean_average_precision, **row.__dict__}
+
+
+def with_intervals(rows: Iterable[Row], groups: Sequence[Any] | None) -> list[Row]:
+    """Rows with the intervals of their scores, and of their differences to the first."""
+    rows = list(rows)
+    first = rows[0].average_precision
+    finished = []
+    for row in rows:
+        low, high = bootstrap_interval(row.average_precision, groups=groups)
+        below, above = bootstrap_interval(row.average_precision, first, groups=groups)
+        finished.append(
+            replace(row, low=low, high=high, difference_low=below, difference_high=above)
+        )
+    return finished
