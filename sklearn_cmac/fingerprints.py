@@ -53,7 +53,7 @@ def fingerprint(*values: Any) -> str:
     Raises
     ------
     TypeError
-        If a value can be told from others by nothing.
+        If a value can be told from others by nothing, or refers to itself.
 
     Examples
     --------
@@ -65,7 +65,10 @@ def fingerprint(*values: Any) -> str:
     False
     """
     digest = hashlib.sha256()
-    _feed(digest, (NUMERICS, values))
+    try:
+        _feed(digest, (NUMERICS, values))
+    except RecursionError:
+        raise TypeError("a result cannot depend on what refers to itself") from None
     return digest.hexdigest()
 
 

@@ -172,7 +172,7 @@ def name_of(item: Any) -> str:
     try:
         return as_photo(item).name
     except PhotoError:
-        return repr(item)[:60]
+        return getattr(item, "name", "") or repr(item)[:60]
 
 
 def check_box(box: Any, name: str) -> Box:

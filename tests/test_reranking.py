@@ -1,5 +1,6 @@
 """Steps behind the first ranking, against brute force and calculations by hand."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -23,9 +24,10 @@ from sklearn_cmac import (
     WholeRegion,
 )
 from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.collection._neighbors import nearest_neighbors
-from sklearn_cmac.reranking import _late_interaction as matching
-from sklearn_cmac.reranking._graph import diffuse, diffusion_matrix
+from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp
+from sklearn_cmac.collection import _exact as exact
+from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
+from sklearn_cmac.reranking._graph import neighbors_of_all
 from sklearn_cmac.reranking._localization import IntegralMap, locate, start_windows
 from sklearn_cmac.search import (
     Collection,
@@ -78,7 +80,10 @@ def unit(rng, *shape):
 
 
 def collection(descriptors):
-    return Collection([], [str(i) for i in range(len(descriptors))], descriptors)
+    ids = [f"photo {i}" for i in range(len(descriptors))]
+    engine = ExactEngine(Stamp("none", descriptors.shape[1]))
+    engine.upsert(ids, descriptors)
+    return Collection(ids, ids, ids, engine)
 
 
 def scores_by_photo(ranked):
@@ -105,8 +110,8 @@ class Table(BaseEstimator):
         return np.asarray(X)
 
 
-def rank(steps, queries, database, **kwargs):
-    retriever = Retriever(FrozenEstimator(Table()), steps).fit([])
+def rank(steps, queries, database, augmentation=None, **kwargs):
+    retriever = Retriever(FrozenEstimator(Table()), steps, augmentation).fit([])
     return retriever.rank(list(queries), collection(database), **kwargs)
 
 
@@ -172,39 +177,35 @@ def test_photos_that_fail_are_in_no_ranking_or_named(photos, rng):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
-def test_a_described_folder_is_continued_where_it_was_torn(photos, tmp_path, batch_size, rng):
+def test_a_described_folder_is_continued_where_it_was_torn(
+    photos, tmp_path, batch_size, rng, monkeypatch
+):
     broken = ActivationMap.from_arrays(rng.random((3, 3, 16)), name="broken")
     photos = [broken, *photos]
     pipeline = make(GridRegions(), 8).fit(photos[1:])
     whole = describe_collection(pipeline, photos, regions=True, batch_size=batch_size)
+    transform, calls = ClusterMaxPooler.transform, []
 
-    class Killed(Exception):
-        pass
+    def dies(self, X):
+        calls.append(len(X))
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return transform(self, X)
 
-    def dies(self, X, calls=[0]):  # noqa: B006
-        calls[0] += 1
-        if calls[0] > 3:
-            raise Killed
-        return type(self).transform(self, X)
-
-    folder = tmp_path / "described"
-    options = {"regions": True, "folder": folder, "batch_size": batch_size}
-    killed = FrozenEstimator(make(GridRegions(), 8).fit(photos[1:]))
-    killed["pool"].transform = dies.__get__(killed["pool"])
-    try:
-        describe_collection(killed, photos, **options)
-    except Killed:
-        for file in folder.glob("*.bin"):  # the ends of what was being written
-            with open(file, "ab") as end:
-                end.write(b"abc")
+    options = {"regions": True, "folder": tmp_path / "described", "batch_size": batch_size}
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(ClusterMaxPooler, "transform", dies)
+        describe_collection(pipeline, photos, **options)
     again = describe_collection(pipeline, photos, **options)
-    np.testing.assert_array_equal(again.descriptors, whole.descriptors)
-    np.testing.assert_array_equal(again.regions.vectors, whole.regions.vectors)
-    np.testing.assert_array_equal(again.regions.indptr, whole.regions.indptr)
+    assert again.ids == whole.ids
     assert again.failed == whole.failed == {0: "damaged"}
-    assert isinstance(again.regions.vectors, np.memmap)
-    with pytest.raises(ValueError, match="photos that were described for another run"):
-        describe_collection(pipeline, photos[:3], **options)
+    np.testing.assert_array_equal(again.descriptors()[1], whole.descriptors()[1])
+    mine, other = (c.engine.get_regions(c.ids[1:]) for c in (again, whole))
+    np.testing.assert_array_equal(mine.vectors, other.vectors)
+    np.testing.assert_array_equal(mine.indptr, other.indptr)
+    # Photos are known by their content: three of them are three of those.
+    some = describe_collection(pipeline, photos[3:0:-1], **options)
+    assert some.ids == whole.ids[3:0:-1]
 
 
 # -- neighbours and expansion -----------------------------------------------------------------
@@ -214,7 +215,7 @@ def test_nearest_neighbours_are_those_of_a_full_sort(rng):
     x = unit(rng, 40, 5)
     similarity = x @ x.T
     np.fill_diagonal(similarity, -np.inf)
-    neighbors, values = nearest_neighbors(x, x, 7, own=True)
+    _, neighbors, values = neighbors_of_all(collection(x).engine, 7)
     np.testing.assert_array_equal(neighbors, np.argsort(-similarity, axis=1)[:, :7])
     np.testing.assert_allclose(values, np.sort(similarity, axis=1)[:, ::-1][:, :7], rtol=1e-6)
 
@@ -233,8 +234,9 @@ def test_average_expansion_is_alpha_zero(rng):
 
 def test_augmenting_copies_of_one_photo_changes_nothing(rng):
     x = np.repeat(unit(rng, 1, 6), 5, axis=0)
-    augmented = DatabaseAugmentation(3).prepare(collection(x))
-    np.testing.assert_allclose(augmented.descriptors, x, rtol=1e-6)
+    before = collection(x)
+    augmented = DatabaseAugmentation(3).augment(before.engine)
+    np.testing.assert_allclose(augmented.get(before.ids), x, rtol=1e-6)
 
 
 # -- region matching --------------------------------------------------------------------------
@@ -264,15 +266,21 @@ def test_scores_of_many_photos_are_those_of_pairs(data):
     counts = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=12))
     vectors = unit(rng, max(1, sum(counts)), 4)[: sum(counts)].astype(np.float16)
     indptr = np.concatenate([[0], np.cumsum(counts)])
-    table = matching.RegionTable(vectors, np.ones(len(vectors), np.float32), indptr)
+    table = RegionTable(vectors, np.ones(len(vectors), np.float32), indptr)
+    ids = [f"photo {i}" for i in range(len(counts))]
+    engine = ExactEngine(Stamp("none", 4, regions=True))
+    engine.upsert(ids, np.zeros((len(ids), 4)), table)
     queries = [RegionVectors(unit(rng, 3, 4), rng.random(3) + 0.1) for _ in range(2)]
     asked = [rng.permutation(len(counts))[: data.draw(st.integers(0, len(counts)))] for _ in "qr"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "_BLOCK", 5)
-        found = matching.match_scores(queries, table, asked)
-    for query, photos, scores in zip(queries, asked, found):
-        expected = [match_regions(query, table[i]).score if counts[i] else np.nan for i in photos]
-        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+        patch.setattr(exact, "_BLOCK", 5)
+        candidates = [[ids[i] for i in photos] for photos in asked]
+        found = engine.match(queries, len(ids), candidates)
+    for query, photos, (hits, scores) in zip(queries, asked, found):
+        expected = {ids[i]: match_regions(query, table[i]).score for i in photos if counts[i]}
+        assert set(hits) == set(expected)
+        np.testing.assert_allclose(scores, [expected[hit] for hit in hits], rtol=1e-5)
+        assert (np.diff(scores) <= 0).all()
 
 
 def test_only_the_candidates_are_sorted_anew(photos):
@@ -397,7 +405,7 @@ def test_localisation_ranks_by_the_window_and_expands_with_windows(rng):
 
 def test_diffusion_is_the_dense_solution(rng):
     x = np.abs(unit(rng, 25, 4))
-    neighbors, values = nearest_neighbors(x, x, 6, own=True)
+    _, neighbors, values = neighbors_of_all(collection(x).engine, 6)
     affinity = np.zeros((25, 25))
     for i in range(25):
         for j, value in zip(neighbors[i], values[i]):
@@ -469,8 +477,8 @@ def test_reciprocal_neighbours_are_those_of_sets(rng):
 
 def test_steps_work_on_fewer_photos_than_they_ask_for(rng):
     x = unit(rng, 3, 4)
-    for step in (Diffusion(), ReciprocalNeighbors(), QueryExpansion(), DatabaseAugmentation()):
+    for step in (Diffusion(), ReciprocalNeighbors(), QueryExpansion(), None):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            (ranked,) = rank([("step", step)], x[:1], x)
+            (ranked,) = rank([("step", step)], x[:1], x, DatabaseAugmentation())
         assert sorted(ranked.order) == [0, 1, 2]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._photo_step import check_photos
 from sklearn_cmac.collection import ENGINES, Collection, Engine, Stamp, describe_collection
-from sklearn_cmac.photos import Item, Query, as_photo
+from sklearn_cmac.photos import Item, Query, name_of
 from sklearn_cmac.reranking import RegionMatch, match_regions
 from sklearn_cmac.search._retriever import Prepared, Retriever
 
@@ -289,7 +289,6 @@ class RetrievalIndex:
 
 def _name_in_index(item: Item) -> str:
     """The photo's name; what a query's box shows has the box in it."""
-    asked = as_photo(item)
-    if isinstance(asked, Query):
-        return f"{asked.name} ({', '.join(f'{v:g}' for v in asked.box)})"
-    return asked.name
+    if isinstance(item, Query):
+        return f"{item.name} ({', '.join(f'{v:g}' for v in item.box)})"
+    return name_of(item)
