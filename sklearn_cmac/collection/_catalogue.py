@@ -85,8 +85,10 @@ def _storable(entry: CatalogueEntry) -> CatalogueEntry:
 
 def file_facts(path: Any) -> tuple[int | None, int | None]:
     """Size and modification time of a file, None of what is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        return None, None
     try:
         found = os.stat(path)
-    except (OSError, TypeError, ValueError):
+    except (OSError, ValueError):
         return None, None
     return found.st_size, found.st_mtime_ns

@@ -114,7 +114,7 @@ class FileColumn:
     def _open(self) -> np.memmap:
         try:
             found = open_memmap(self.path, "r")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged header raises whatever the damage leads to
             raise ValueError(f"{self.path}: is damaged or cut off ({error})") from error
         if found.dtype != self.dtype or found.shape[1:] != self.shape:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import warnings
@@ -18,6 +19,9 @@ from sklearn_cmac.collection._regions import RegionTable, take_ranges
 from sklearn_cmac.maps import RegionVectors
 
 _BLOCK = 1024  # photos whose region vectors are in memory in single precision
+# Id, row, first region and number of regions, and checksum.
+Entry = tuple[str, int, int, int, int]
+
 _SCORES = 2**25  # similarities that are held at once: 128 MB
 
 
@@ -115,7 +119,7 @@ class ExactEngine:
             self._columns["vectors"] = self._column("vectors", rows, "float16", folder)
             self._columns["weights"] = self._column("weights", (), "float32", folder)
         if folder is not None:
-            self._drop_damaged(Path(folder))
+            self._note_whole(Path(folder))
 
     def _column(
         self, name: str, shape: tuple[int, ...], dtype: str, folder: str | os.PathLike[str] | None
@@ -261,23 +265,29 @@ class ExactEngine:
             total = zlib.crc32(rows.tobytes(), total)
         return total
 
-    def _drop_damaged(self, folder: Path) -> None:
-        """Forget ids whose numbers are not those that were written."""
-        rooms = {name: len(column.capacity) for name, column in self._columns.items()}
-        damaged = [
-            id_
-            for id_, row, start, count, checksum in self._rows.entries()
-            if row >= rooms["descriptors"]
-            or start + count > rooms.get("vectors", start + count)
-            or self._checksum(id_, row, start, count) != checksum
-        ]
+    def _note_whole(self, folder: Path) -> None:
+        """Take note of the ids whose numbers are those that were written; forget the others."""
+        entries = self._rows.entries()
+        whole = {entry[0]: entry for entry in entries if self._is_whole(*entry)}
+        self._rows.note(list(whole.values()))
+        damaged = [entry[0] for entry in entries if entry[0] not in whole]
         if damaged:
-            self.delete(damaged)
+            self._rows.forget(damaged)
             warnings.warn(
                 f"{folder}: the vectors of {len(damaged)} photos are damaged, those of "
                 f"{damaged[0]!r} for one; these photos count as not described",
                 stacklevel=4,
             )
+
+    def _is_whole(self, id_: Any, row: Any, start: Any, count: Any, checksum: Any) -> bool:
+        numbers = (row, start, count)
+        if not all(isinstance(number, int) and number >= 0 for number in numbers):
+            return False
+        rooms = {name: len(column.capacity) for name, column in self._columns.items()}
+        room = rooms.get("vectors", start + count)
+        if row >= rooms["descriptors"] or start + count > room:
+            return False
+        return self._checksum(id_, row, start, count) == checksum
 
 
 class _Rows:
@@ -288,7 +298,7 @@ class _Rows:
     """
 
     _SCHEMA = """
-        CREATE TABLE IF NOT EXISTS stamp (field TEXT PRIMARY KEY, value);
+        CREATE TABLE IF NOT EXISTS stamp (content TEXT);
         CREATE TABLE IF NOT EXISTS rows (
             id TEXT PRIMARY KEY, row INTEGER, start INTEGER, count INTEGER, checksum INTEGER
         );
@@ -302,30 +312,42 @@ class _Rows:
         self._database = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._database = open_database(folder / "rows.sqlite", self._SCHEMA)
-            _check_stamp(self._database, stamp, folder)
-            self._note(self.entries())
+            self._path = folder / "rows.sqlite"
+            self._database = open_database(self._path, self._SCHEMA)
+            self._check_stamp(stamp, folder)
 
-    def entries(self) -> list[tuple[str, int, int, int, int]]:
-        """Id, row, start and count of its regions, and checksum, as they are committed."""
-        assert self._database is not None
-        return self._database.execute("SELECT * FROM rows ORDER BY row").fetchall()
+    def _check_stamp(self, stamp: Stamp, folder: Path) -> None:
+        found = self._read("SELECT content FROM stamp")
+        if not found:
+            self._write("INSERT INTO stamp VALUES (?)", [(json.dumps(vars(stamp)),)])
+            return
+        try:
+            kept = Stamp(**json.loads(found[0][0]))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self._path}: is damaged ({error}); delete its folder") from error
+        kept.check(stamp, str(folder))
 
-    def add(self, entries: Sequence[tuple[str, int, int, int, int]]) -> None:
-        if self._database is not None:
-            with self._database:
-                command = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)"
-                self._database.executemany(command, entries)
-        self._note(entries)
+    def entries(self) -> list[Entry]:
+        """As they are committed, in the order of their rows."""
+        return self._read("SELECT id, row, start, count, checksum FROM rows ORDER BY row")
 
-    def remove(self, ids: Ids) -> None:
-        if self._database is not None:
-            with self._database:
-                self._database.executemany("DELETE FROM rows WHERE id = ?", [(id_,) for id_ in ids])
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Commit entries, and take note of them."""
+        self._write("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)", entries)
+        self.note(entries)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take ids out."""
+        self.forget(ids)
         for id_ in ids:
             del self.row_of[id_]
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Take entries out of the database."""
+        self._write("DELETE FROM rows WHERE id = ?", [(id_,) for id_ in ids])
+
     def find(self, ids: Ids) -> np.ndarray:
+        """Rows of ids."""
         try:
             return np.fromiter((self.row_of[id_] for id_ in ids), np.int64, len(ids))
         except KeyError as error:
@@ -343,26 +365,38 @@ class _Rows:
             return np.empty(0, np.int64)
         return np.setdiff1d(np.arange(self.end), self.live)
 
-    def close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-
-    def _note(self, entries: Sequence[tuple[str, int, int, int, int]]) -> None:
-        if not entries:
-            return
-        end = max(row for _, row, *_ in entries) + 1
-        if end > len(self.ids):
-            room = max(end, 2 * len(self.ids))
-            self.ids = np.concatenate([self.ids, np.empty(room - len(self.ids), object)])
-            more = np.zeros(room - len(self.starts), np.int64)
-            self.starts, self.counts = (
-                np.concatenate([a, more]) for a in (self.starts, self.counts)
-            )
+    def note(self, entries: Sequence[Entry]) -> None:
+        """Take note of entries."""
         for id_, row, start, count, _ in entries:
+            self._make_room(row + 1)
             self.row_of[id_] = row
             self.ids[row], self.starts[row], self.counts[row] = id_, start, count
             self.region_end = max(self.region_end, start + count)
-        self.end = max(self.end, end)
+            self.end = max(self.end, row + 1)
+
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self.ids):
+            more = max(rows, 2 * len(self.ids)) - len(self.ids)
+            self.ids = np.concatenate([self.ids, np.empty(more, object)])
+            self.starts = np.concatenate([self.starts, np.zeros(more, np.int64)])
+            self.counts = np.concatenate([self.counts, np.zeros(more, np.int64)])
+
+    def _read(self, command: str) -> list[Any]:
+        assert self._database is not None
+        try:
+            return self._database.execute(command).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self._path}: is damaged ({error}); delete its folder") from error
+
+    def _write(self, command: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if self._database is not None:
+            with self._database:
+                self._database.executemany(command, rows)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._database is not None:
+            self._database.close()
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
@@ -382,12 +416,3 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
     if broken:
         raise ValueError(f"{path}: is damaged; delete its folder")
     return database
-
-
-def _check_stamp(database: sqlite3.Connection, stamp: Stamp, folder: Path) -> None:
-    found = dict(database.execute("SELECT field, value FROM stamp"))
-    if found:
-        Stamp(**{**found, "regions": bool(found["regions"])}).check(stamp, str(folder))
-        return
-    with database:
-        database.executemany("INSERT INTO stamp VALUES (?, ?)", vars(stamp).items())

@@ -13,6 +13,8 @@ from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import Item
 
+_NOWHERE = np.empty(0, int)
+
 
 @dataclass(frozen=True, eq=False)
 class DescribedQuery:
@@ -56,16 +58,16 @@ class RankedList:
         The descriptor that was searched with.
     windows : ndarray of shape (m, D), optional
         Descriptors of the windows of the first m photos, once they are localised.
-    order : ndarray of int, optional
+    order : ndarray of int
         Positions in the collection, once the last step is done; copies of a photo stand one
-        after the other, and `scores` is as long.
+        after the other, and `scores` is as long. Before, it is empty.
     """
 
     ids: np.ndarray
     scores: np.ndarray
     query: np.ndarray
     windows: np.ndarray | None = None
-    order: np.ndarray | None = None
+    order: np.ndarray = _NOWHERE
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -213,7 +213,6 @@ class RetrievalIndex:
         queries = retriever.describe_queries([query])
         (ranked,) = retriever.rank_prepared(queries, self._prepared, k=n_results)
         names = self.names
-        assert ranked.order is not None
         best = zip(ranked.order.tolist(), ranked.scores.tolist())
         return [SearchResult(names[i], score) for i, score in best]
 

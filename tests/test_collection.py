@@ -1,0 +1,287 @@
+"""What is kept of photos: engines, what a folder survives, and what it refuses."""
+
+import itertools
+import os
+import shutil
+import sqlite3
+import time
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_cmac import Photo, Query, make_mac_pipeline, make_rmac_pipeline
+from sklearn_cmac.collection import ExactEngine, Stamp, describe_collection
+from sklearn_cmac.collection._catalogue import Catalogue
+from sklearn_cmac.collection._columns import FileColumn
+from sklearn_cmac.collection._exact import top_rows
+from sklearn_cmac.testing import check_engine
+
+pytestmark = pytest.mark.filterwarnings("ignore:whitening")
+
+
+@pytest.fixture
+def photos(rng):
+    """Seven small pictures that differ."""
+    return [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(7)]
+
+
+@contextmanager
+def quiet():
+    """Warnings of damage are not what is asked here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def small(make, photos, **params):
+    given = {"features__layer": "blocks.4", "whiten__shrinkage": 1, "whiten__n_components": 8}
+    return make(**{**given, **params}).fit(photos)
+
+
+# -- the exact engine -------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.integers(1, 50))
+def test_the_highest_rows_are_those_of_a_stable_sort(scores, k):
+    scores = np.array(scores, np.float32)
+    expected = sorted(range(len(scores)), key=lambda row: (-scores[row], row))[:k]
+    assert top_rows(scores, k)[:k].tolist() == expected
+
+
+def test_the_exact_engine_passes_its_checks_in_memory_and_in_a_folder(tmp_path):
+    check_engine(ExactEngine)
+    numbers = itertools.count()
+    check_engine(lambda stamp, folder, n: ExactEngine(stamp, tmp_path / str(next(numbers)), 4))
+
+
+def test_neighbours_are_those_of_plain_arithmetic(rng):
+    rows, query = rng.standard_normal((50, 6)).astype("f4"), rng.standard_normal(6)
+    engine = ExactEngine(Stamp("p", 6))
+    engine.upsert([str(i) for i in range(50)], rows)
+    ids, scores = engine.kneighbors(query[None], 4)[0]
+    products = [(sum(a * b for a, b in zip(row, query)), i) for i, row in enumerate(rows)]
+    products.sort(reverse=True)
+    assert ids.tolist() == [str(i) for _, i in products[:4]]
+    np.testing.assert_allclose(scores, [product for product, _ in products[:4]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        (lambda hits: (hits[0][::-1], hits[1][::-1]), "best first"),
+        (lambda hits: (hits[0][:-1], hits[1][:-1]), "nearest are found"),
+    ],
+)
+def test_an_engine_that_finds_others_is_caught(broken, what):
+    class Wrong(ExactEngine):
+        def kneighbors(self, descriptors, k):
+            return [broken(hits) for hits in super().kneighbors(descriptors, k)]
+
+    with pytest.raises(AssertionError, match=what):
+        check_engine(Wrong)
+
+
+def test_an_engine_reopened_has_what_was_acknowledged(tmp_path, rng):
+    rows = rng.standard_normal((90, 5)).astype("f4")
+    engine = ExactEngine(Stamp("p", 5), tmp_path)
+    for start in range(0, 90, 7):
+        engine.upsert([str(i) for i in range(start, min(start + 7, 90))], rows[start : start + 7])
+    engine.delete(["3"])
+    engine.close()
+    again = ExactEngine(Stamp("p", 5), tmp_path)
+    assert len(again) == 89
+    np.testing.assert_array_equal(again.get(["89", "0"]), rows[[89, 0]])
+    assert not list(tmp_path.glob("*.part"))
+    mode = (tmp_path / "descriptors.npy").stat().st_mode & 0o777
+    assert mode == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("field", "other"), [("pipeline", "q"), ("dimension", 6), ("regions", True)]
+)
+def test_a_folder_of_another_stamp_is_refused_and_both_are_named(tmp_path, field, other):
+    ExactEngine(Stamp("p", 5), tmp_path).close()
+    asked = Stamp(**{**vars(Stamp("p", 5)), field: other})
+    with pytest.raises(
+        ValueError, match=rf"{field} \w+, and is asked for those of {field} {other}"
+    ):
+        ExactEngine(asked, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["descriptors.npy", "rows.sqlite"])
+def test_damage_of_any_byte_is_noticed_and_nothing_wrong_is_answered(tmp_path, rng, name):
+    """Each byte in turn: the file is named in an error, or the photos that it took are gone."""
+    rows = rng.standard_normal((3, 4)).astype("f4")
+    whole = tmp_path / "whole"
+    engine = ExactEngine(Stamp("p", 4), whole)
+    engine.upsert(["a", "b", "c"], rows)
+    engine.close()
+    content = (whole / name).read_bytes()
+    # All bytes of the array; of the database, which is 12 kB of mostly nothing, some.
+    for position in range(0, len(content), 1 if name.endswith("npy") else 37):
+        folder = tmp_path / "damaged"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        damaged = bytearray(content)
+        damaged[position] ^= 0x5A
+        (folder / name).write_bytes(damaged)
+        try:
+            with quiet():
+                found = ExactEngine(Stamp("p", 4), folder)
+        except ValueError as error:
+            assert str(folder) in str(error)
+            continue
+        for id_, row in zip("abc", rows):
+            if id_ in found:
+                np.testing.assert_array_equal(found.get([id_])[0], row)
+        assert {id_ for ids, _ in found.scan() for id_ in ids} <= set("abc")
+        found.close()
+
+
+def test_a_column_that_cannot_grow_keeps_what_it_has(tmp_path, monkeypatch):
+    column = FileColumn(tmp_path / "rows.npy", (2,), "float32", 2)
+    column.write(0, np.ones((2, 2), np.float32))
+
+    def full(self, path, rows):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileColumn, "_make", full)
+        with pytest.raises(OSError, match="no space"):
+            column.write(2, np.ones((1, 2), np.float32))
+    np.testing.assert_array_equal(column.capacity, np.ones((2, 2)))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rows.npy"]
+
+
+# -- collections ------------------------------------------------------------------------------
+
+
+def test_another_pipelines_descriptions_are_refused(photos, tmp_path):
+    """It served the first pipeline's descriptors to the second."""
+    one = small(make_mac_pipeline, photos)
+    other = small(make_mac_pipeline, photos[:5])
+    describe_collection(one, photos, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"holds vectors of pipeline \w+, and is asked for those"):
+        describe_collection(other, photos, folder=tmp_path)
+    again = describe_collection(one, photos, folder=tmp_path)
+    np.testing.assert_array_equal(again.descriptors()[1], one.transform(photos))
+
+
+def test_copies_are_described_once_and_ranked_each(photos):
+    pipeline = small(make_mac_pipeline, photos)
+    seen = []
+    found = describe_collection(
+        pipeline,
+        [photos[0], photos[1], Photo(photos[0], name="copy")],
+        witness=lambda i, r: seen.append(i),
+    )
+    assert len(seen) == len(found.engine) == 2
+    positions, which = found.positions([found.ids[0], found.ids[1]])
+    assert (positions.tolist(), which.tolist()) == ([0, 2, 1], [0, 0, 1])
+
+
+def test_a_torn_run_goes_on_and_no_photo_becomes_zeros(photos, tmp_path):
+    """A kill at any commit, and files that are lost or cut: what is missing is described again."""
+    pipeline = small(make_rmac_pipeline, photos)
+    expected = describe_collection(pipeline, photos, regions=True).descriptors()[1]
+    options = {"regions": True, "batch_size": 2}
+    describe_collection(pipeline, photos[:4], folder=tmp_path, **options)
+    for name in ("descriptors.npy", "vectors.npy", "weights.npy"):
+        content = (tmp_path / name).read_bytes()
+        for damaged in (content[: len(content) // 2], bytes(len(content))):
+            folder = tmp_path / "torn"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(tmp_path, folder, ignore=lambda *_: ["torn"])
+            (folder / name).write_bytes(damaged)
+            try:
+                with quiet():
+                    found = describe_collection(pipeline, photos, folder=folder, **options)
+            except ValueError as error:
+                assert name in str(error)
+                continue
+            np.testing.assert_array_equal(found.descriptors()[1], expected)
+
+
+def test_a_lost_file_of_vectors_is_described_again(photos, tmp_path):
+    pipeline = small(make_mac_pipeline, photos)
+    whole = describe_collection(pipeline, photos, folder=tmp_path).descriptors()[1]
+    (tmp_path / "descriptors.npy").unlink()
+    with pytest.warns(UserWarning, match="the vectors of 7 photos are damaged"):
+        again = describe_collection(pipeline, photos, folder=tmp_path)
+    np.testing.assert_array_equal(again.descriptors()[1], whole)
+
+
+def test_the_catalogue_says_what_became_of_each_photo(jpeg, tmp_path, photos):
+    pipeline = small(make_mac_pipeline, photos)
+    (tmp_path / "text.jpg").write_text("no photo")
+    folder = tmp_path / "described"
+    asked = [
+        str(jpeg),
+        tmp_path / "text.jpg",
+        tmp_path / "missing.jpg",
+        Photo(photos[0], name="array"),
+    ]
+    found = describe_collection(pipeline, asked, folder=folder)
+    assert sorted(found.failed) == [1, 2]
+    entries = {entry.name: entry for entry in Catalogue(folder).entries()}
+    photo = entries[str(jpeg)]
+    assert (photo.state, photo.size, photo.id) == ("described", jpeg.stat().st_size, found.ids[0])
+    assert photo.mtime == jpeg.stat().st_mtime_ns
+    assert "is not an image" in entries[str(tmp_path / "text.jpg")].reason
+    assert entries[str(tmp_path / "missing.jpg")].state == "failed"
+    assert entries["array"].size is None
+
+
+def test_a_photo_that_was_repaired_is_described_the_next_time(jpeg, tmp_path, photos):
+    pipeline = small(make_mac_pipeline, photos)
+    late = tmp_path / "late.jpg"
+    late.write_bytes(b"")
+    folder = tmp_path / "described"
+    assert describe_collection(pipeline, [jpeg, late], folder=folder).failed
+    late.write_bytes(jpeg.read_bytes()[:-2] + b"\xff\xd9")
+    assert not describe_collection(pipeline, [jpeg, late], folder=folder).failed
+
+
+def test_a_query_is_described_by_its_box_and_known_by_it(photos):
+    pipeline = small(make_mac_pipeline, photos)
+    queries = [Query(photos[0], (0, 0, 64, 96)), Query(photos[0], (64, 0, 128, 96)), photos[0]]
+    found = describe_collection(pipeline, queries)
+    assert len(set(found.ids)) == 3
+    np.testing.assert_array_equal(found.descriptors()[1], pipeline.transform(queries))
+
+
+def test_each_file_is_opened_once(jpeg, photos, monkeypatch):
+    import builtins
+
+    opened, real = [], builtins.open
+
+    def counting(file, *args, **kwargs):
+        opened.append(str(file))
+        return real(file, *args, **kwargs)
+
+    pipeline = small(make_mac_pipeline, photos)
+    monkeypatch.setattr(builtins, "open", counting)
+    describe_collection(pipeline, [str(jpeg)])
+    assert opened.count(str(jpeg)) == 1
+
+
+def test_a_busy_database_is_waited_for(tmp_path):
+    """Two runs over one folder take turns; the second uses what the first did."""
+    engine = ExactEngine(Stamp("p", 2), tmp_path)
+    engine.upsert(["a"], np.ones((1, 2), np.float32))
+    reader = sqlite3.connect(tmp_path / "rows.sqlite")
+    assert reader.execute("SELECT COUNT(*) FROM rows").fetchone() == (1,)
+    started = time.monotonic()
+    engine.upsert(["b"], np.ones((1, 2), np.float32))
+    assert time.monotonic() - started < 5
+    assert len(engine) == 2
