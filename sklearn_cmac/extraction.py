@@ -17,8 +17,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.backbones import Backbone, get_backbone
 from sklearn_cmac.maps import ActivationMap, MapArrays
+from sklearn_cmac.networks import Backbone, get_backbone
 from sklearn_cmac.photos import Box, Photo, PhotoError, Query, as_photo, digest_source, read_source
 from sklearn_cmac.pixels import decode
 from sklearn_cmac.store import MapStore

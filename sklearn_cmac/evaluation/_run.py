@@ -28,9 +28,9 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_cmac.backbones import get_backbone
 from sklearn_cmac.collection._neighbors import nearest_neighbors
 from sklearn_cmac.metrics import bootstrap_interval, evaluate_rankings
+from sklearn_cmac.networks import get_backbone
 from sklearn_cmac.photos import (
     Photo,
     PhotoError,
