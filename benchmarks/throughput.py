@@ -18,8 +18,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from sklearn_cmac import make_cmac_pipeline, make_rmac_pipeline
-from sklearn_cmac.backbones import get_backbone
 from sklearn_cmac.datasets import find_photos
+from sklearn_cmac.networks import get_backbone
 from sklearn_cmac.photos import as_photo, read_source
 from sklearn_cmac.pixels import decode
 

@@ -14,10 +14,10 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
-from sklearn_cmac._plain_contents import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fully_connected import FullyConnected
+from sklearn_cmac.networks import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.pooling import ClusterMaxPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.regions import WholeRegion
 from sklearn_cmac.whitening import RegionWhitener

@@ -13,8 +13,8 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._photo_step import Arrays, PhotoStep
-from sklearn_cmac.backbones import Backbone, get_backbone
 from sklearn_cmac.maps import ActivationMap, MapArrays, MapSource
+from sklearn_cmac.networks import Backbone, get_backbone
 from sklearn_cmac.photos import Box, Item, Photo, PhotoError, check_box_inside
 from sklearn_cmac.pixels import decode, scaled_box
 from sklearn_cmac.store import StoredMap
@@ -27,8 +27,8 @@ class ConvFeatureExtractor(PhotoStep):
     ----------
     backbone : str, default="efficientnet_lite0"
         The network: "efficientnet_lite0" (its weights are installed with this package),
-        "vgg16" and "resnet101" (the paper's, from torchvision), or "timm/NAME" for any
-        network of timm. A transformer's patch tokens are its map.
+        "vgg16" and "resnet101" (the paper's, from torchvision), or "timm/NAME" for most
+        networks of timm. A transformer's patch tokens are its map.
     weights : "default", None, path or str, default="default"
         "default" is the network's published ImageNet weights. A path is a file of tensors
         for this network; for torchvision's networks also the name of one of its entries,

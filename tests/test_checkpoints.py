@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_cmac import ClusterMaxPooler, ConvFeatureExtractor, FullyConnected, SPoCPooler
-from sklearn_cmac._plain_contents import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.checkpoints import load_checkpoint, pipeline_from_checkpoint
+from sklearn_cmac.networks import WeightsError, as_array, read_plain_contents
 
 MEAN, STD = [0.48, 0.45, 0.41], [0.23, 0.22, 0.24]
 

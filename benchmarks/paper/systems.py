@@ -29,7 +29,6 @@ from sklearn_cmac import (
     make_siamac_pipeline,
     make_spoc_pipeline,
 )
-from sklearn_cmac.backbones import get_backbone
 from sklearn_cmac.datasets import (
     add_distractors,
     as_benchmark,
@@ -39,6 +38,7 @@ from sklearn_cmac.datasets import (
     load_photo_folder,
 )
 from sklearn_cmac.evaluation import Row, evaluate
+from sklearn_cmac.networks import get_backbone
 from sklearn_cmac.search import Localization, QueryExpansion
 
 MISSING = "not available"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,10 +25,10 @@ class WeightsError(ValueError):
 class _PlainDtype:
     """Stands for numpy.dtype: its letter code and byte order."""
 
-    def __init__(self, code: str, *_: Any):
+    def __init__(self, code: object, *_: object):
         self.code, self.order = str(code), "="
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: Sequence[Any]) -> None:
         self.order = state[1]
 
     def numpy(self) -> np.dtype:
@@ -44,7 +44,7 @@ class _PlainArray:
     def __init__(self) -> None:
         self.values = np.empty(0)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: Sequence[Any]) -> None:
         _, shape, dtype, by_column, content = state
         values = np.frombuffer(content, dtype.numpy())
         self.values = values.reshape(shape[::-1]).T if by_column else values.reshape(shape)
@@ -58,17 +58,17 @@ class _PlainEstimator:
     """Stands for a fitted estimator: its parameters and fitted arrays."""
 
 
-def _reconstruct(kind: Any, *_: Any) -> _PlainArray:
+def _reconstruct(kind: object, *_: object) -> _PlainArray:
     if not (isinstance(kind, type) and issubclass(kind, _PlainArray)):
         raise ValueError("holds something else where an array should be")
     return kind()
 
 
-def _scalar(dtype: Any, content: bytes) -> Any:
+def _scalar(dtype: _PlainDtype, content: bytes) -> object:
     return np.frombuffer(content, dtype.numpy())[0].item()
 
 
-def _named(stand_in: Callable[..., Any], path: str) -> Callable[..., Any]:
+def _named(stand_in: Callable[..., object], path: str) -> Callable[..., object]:
     """A copy of the stand-in that bears the name under which files ask for it."""
     module, _, name = path.rpartition(".")
     copy: Any
@@ -76,14 +76,14 @@ def _named(stand_in: Callable[..., Any], path: str) -> Callable[..., Any]:
         copy = type(name, (stand_in,), {})
     else:
 
-        def copy(*args: Any) -> Any:
+        def copy(*args: object) -> object:
             return stand_in(*args)
 
     copy.__module__, copy.__qualname__, copy.__name__ = module, name, name
     return copy
 
 
-_STAND_INS: list[Any] = [
+_STAND_INS: list[Callable[..., object]] = [
     _named(_PlainDtype, "numpy.dtype"),
     _named(_PlainArray, "numpy.ndarray"),
     *(
@@ -96,7 +96,7 @@ _STAND_INS: list[Any] = [
 ]
 
 
-def read_plain_contents(file: str) -> Any:
+def read_plain_contents(file: str) -> object:
     """What `torch.save` or safetensors wrote to a file, as plain data.
 
     Parameters
@@ -139,13 +139,13 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _allowed(stand_ins: list[Any]) -> Iterator[None]:
+def _allowed(stand_ins: list[Callable[..., object]]) -> Iterator[None]:
     """Let torch read these names for a while; what the user allowed remains allowed."""
     from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
     with _lock:
         before = get_safe_globals()
-        add_safe_globals(stand_ins)
+        add_safe_globals([*stand_ins])
         try:
             yield
         finally:
@@ -153,7 +153,7 @@ def _allowed(stand_ins: list[Any]) -> Iterator[None]:
             add_safe_globals(before)
 
 
-def as_array(value: Any) -> np.ndarray:
+def as_array(value: object) -> np.ndarray:
     """A tensor, array, stand-in or list of numbers as an array.
 
     Raises
@@ -161,9 +161,11 @@ def as_array(value: Any) -> np.ndarray:
     ValueError
         If it is none of these.
     """
+    import torch
+
     if isinstance(value, _PlainArray):
         value = value.values
-    elif hasattr(value, "detach"):
+    elif isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":

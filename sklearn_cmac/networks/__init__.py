@@ -1,0 +1,22 @@
+"""Networks by name: how each is built, fed and cut at a layer, and whose weights it has.
+
+A network is built when its first photo arrives, once for all estimators of a process, and is part
+of no pickle. Nothing here knows about the extractor, records or pipelines.
+"""
+
+from sklearn_cmac.networks._plain_contents import WeightsError, as_array, read_plain_contents
+from sklearn_cmac.networks._record import Backbone, Layer, pick_layer
+from sklearn_cmac.networks._registry import get_backbone, register_network
+from sklearn_cmac.networks._weights import WeightsFile
+
+__all__ = [
+    "Backbone",
+    "Layer",
+    "WeightsError",
+    "WeightsFile",
+    "as_array",
+    "get_backbone",
+    "pick_layer",
+    "read_plain_contents",
+    "register_network",
+]
