@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 Box = tuple[float, float, float, float]
 PhotoSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
@@ -212,7 +212,7 @@ def digest_source(source: bytes | Image.Image | np.ndarray) -> str:
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     if isinstance(source, Image.Image):
-        orientation = source.getexif().get(0x0112)
+        orientation = source.getexif().get(ExifTags.Base.Orientation)
         form = f"{source.mode}{source.size}{orientation}{source.getpalette()}"
         content = source.tobytes()
     else:
