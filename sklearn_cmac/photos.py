@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 Box = tuple[float, float, float, float]
 PhotoSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
@@ -251,16 +251,9 @@ def digest_source(source: bytes | bytearray | Image.Image | np.ndarray) -> str:
     if isinstance(source, (bytes, bytearray)):
         return hashlib.sha256(source).hexdigest()
     if isinstance(source, Image.Image):
-        orientation = source.getexif().get(0x0112)
-        see_through = source.info.get("transparency")
-        form: tuple[Any, ...] = (
-            "image",
-            source.mode,
-            source.size,
-            orientation,
-            see_through,
-            source.getpalette(),
-        )
+        orientation = source.getexif().get(ExifTags.Base.Orientation)
+        colors = source.getpalette(), source.info.get("transparency")
+        form: tuple[Any, ...] = "image", source.mode, source.size, orientation, colors
         content = source.tobytes()
     else:
         form = "array", source.dtype.str, source.shape

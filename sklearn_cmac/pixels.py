@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sklearn_cmac.photos import Box, Photo, PhotoError, check_box_inside, errors_of, read_source
 
@@ -145,7 +145,7 @@ def scaled_box(
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     # Orientations 5 to 8 lay the photo on its side: upright, width and height change places.
-    on_its_side = image.getexif().get(0x0112, 1) >= 5
+    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     return image.size[::-1] if on_its_side else image.size
 
 

@@ -1,12 +1,13 @@
 """Local features and their encoders, against calculations by hand and scikit-image."""
 
 import builtins
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 from sklearn.frozen import FrozenEstimator
-from sklearn.mixture import GaussianMixture
 
 from sklearn_cmac import (
     VLAD,
@@ -24,7 +25,7 @@ from sklearn_cmac import (
 from sklearn_cmac.datasets import as_benchmark, make_object_scenes
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.local import _extraction as extraction
-from sklearn_cmac.local import count_words, fisher_gradients, sum_residuals
+from sklearn_cmac.local import count_words, sum_residuals
 from sklearn_cmac.search import RetrievalIndex
 
 BLANK = np.full((60, 80, 3), 200, np.uint8)
@@ -210,36 +211,74 @@ def test_every_feature_counts_for_one_word():
     np.testing.assert_array_equal(count_words(photo, words), expected)
 
 
-def test_fisher_gradients_of_one_gaussian_by_hand():
-    """Mean 2, deviation 2, features 3 and 5: (0.5 + 1.5) / 2, ((0.25 + 2.25) / 2 - 1) / √2."""
-    one = np.ones((1, 1))
-    found = fisher_gradients(np.array([[3.0], [5.0]]), np.ones(1), 2 * one, 4 * one)
-    np.testing.assert_allclose(found.ravel(), [1, 0.25 / np.sqrt(2)])
+def test_a_fisher_vector_of_one_gaussian_by_hand():
+    """Mean 2, variance 4, features 3 and 5: (0.5 + 1.5) / 2, (1 - (0.25 + 2.25) / 2) / √2."""
+    encoder = FisherVector(1, n_components=None, power=1, random_state=0)
+    encoder.fit([np.array([[0.0], [4.0]])])
+    np.testing.assert_allclose([encoder.means_, encoder.variances_], [[[2]], [[4]]], rtol=1e-5)
+    (found,) = encoder.transform([np.array([[3.0], [5.0]])])
+    np.testing.assert_allclose(found, unit(np.array([1, -0.25 / np.sqrt(2)])), rtol=1e-5)
 
 
-def test_fisher_gradients_are_those_of_scikit_image():
-    """Its first K numbers are for the weights; to deviations it has the other sign."""
-    skimage = pytest.importorskip("skimage.feature")
+def log_likelihood(photo, weights, means, deviations):
+    """Of the mean feature, by the densities of scipy."""
+    densities = stats.norm.pdf(photo[:, None], means, deviations).prod(axis=2)
+    return np.log(densities @ weights).mean()
+
+
+def test_a_fisher_vector_is_the_gradient_of_the_likelihood_at_unit_variance():
+    """By differences; that to deviations has the other sign. Fisher's information is w / s^2."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 5)) * [1, 2, 3, 4, 5] + 1
-    mixture = GaussianMixture(3, covariance_type="diag", random_state=0).fit(rows)
     photo = rng.standard_normal((20, 5))
-    to_means, to_deviations = skimage.fisher_vector(photo, mixture)[3:].reshape(2, 3, 5)
-    found = fisher_gradients(photo, mixture.weights_, mixture.means_, mixture.covariances_)
-    np.testing.assert_allclose(found, [to_means, -to_deviations], rtol=1e-8)
-    encoder = FisherVector(3, n_components=None, random_state=np.random.RandomState(0))
-    vector = encoder.fit([rows]).transform([photo])[0]
-    improved = np.sign(found) * np.sqrt(np.abs(found))
-    peer = encoder.set_params(power=1).transform([photo])[0]
-    assert vector.shape == peer.shape == improved.ravel().shape
-    np.testing.assert_allclose(unit(np.sign(peer) * np.sqrt(np.abs(peer))), vector, atol=1e-6)
+    encoder = FisherVector(3, n_components=None, power=1, random_state=0).fit([rows])
+    weights, means, deviations = encoder.weights_, encoder.means_, np.sqrt(encoder.variances_)
+    scale = deviations / np.sqrt(weights)[:, None]
+    to_means, to_deviations = np.empty((2, 3, 5))
+    for place in np.ndindex(3, 5):
+        step = np.zeros((3, 5))
+        step[place] = 1e-5
+        up, down = (log_likelihood(photo, weights, means + s, deviations) for s in (step, -step))
+        to_means[place] = (up - down) / 2e-5 * scale[place]
+        up, down = (log_likelihood(photo, weights, means, deviations + s) for s in (step, -step))
+        to_deviations[place] = (up - down) / 2e-5 * scale[place] / np.sqrt(2)
+    expected = np.array([to_means, -to_deviations]).ravel()
+    np.testing.assert_allclose(encoder.transform([photo])[0], unit(expected), atol=1e-6)
+    improved = unit(np.sign(expected) * np.sqrt(np.abs(expected)))
+    (found,) = encoder.set_params(power=0.5).transform([photo])
+    np.testing.assert_allclose(found, improved, atol=1e-4)
 
 
-def test_fisher_gradients_vanish_where_the_mixture_is_the_best():
-    """A Gaussian with the mean and the variance of a photo's features explains them best."""
-    photo = np.random.default_rng(0).random((30, 4))
-    mean, variance = photo.mean(axis=0)[None], photo.var(axis=0)[None]
-    np.testing.assert_allclose(fisher_gradients(photo, np.ones(1), mean, variance), 0, atol=1e-12)
+def test_without_scikit_image_fisher_vectors_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    with pytest.raises(ImportError, match=r"pip install sklearn-cmac\[local\]"):
+        FisherVector().fit([np.random.default_rng(0).random((9, 4))])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "attribute", "kept"),
+    [
+        (BagOfWords(n_words=50), "words_", 12),
+        (VLAD(n_words=50), "words_", 12),
+        (VLAD(n_words=10, max_samples=7), "words_", 7),
+        (FisherVector(n_gaussians=50, n_components=2), "means_", 12),
+        (FisherVector(n_gaussians=2, n_components=50), "components_", 4),
+    ],
+)
+def test_a_codebook_smaller_than_asked_for_is_announced(encoder, attribute, kept, rng):
+    photos = [rng.random((n, 4)) for n in (5, 7)]
+    expected = rf"{type(encoder).__name__} keeps {kept} where .*=(50|10) was asked for.*4 dimens"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        encoder.fit(photos)
+    assert caught[0].filename == __file__
+    assert len(getattr(encoder, attribute)) == kept
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_codebook_as_large_as_asked_for_needs_no_warning(rng):
+    photos = [rng.random((n, 4)) for n in (5, 7)]
+    for encoder in (BagOfWords(12), VLAD(12), FisherVector(12, 4)):
+        encoder.fit(photos)
 
 
 ENCODERS = [

@@ -1,5 +1,7 @@
 """Spatial verification: known maps among outliers, and scenes whose object is known."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +18,7 @@ from sklearn_cmac import (
 )
 from sklearn_cmac.datasets import as_benchmark, make_object_scenes
 from sklearn_cmac.evaluation import evaluate
+from sklearn_cmac.reranking._verification import matching_pairs
 from sklearn_cmac.search import (
     Localization,
     RegionMatching,
@@ -23,7 +26,6 @@ from sklearn_cmac.search import (
     Retriever,
     SpatialVerification,
     find_transform,
-    match_features,
 )
 
 BLANK = np.full((60, 80, 3), 200, np.uint8)
@@ -59,24 +61,41 @@ def verify(step, queries, photos, **kwargs):
 
 
 @pytest.mark.parametrize("ratio", [0.6, 0.8, 1.0])
-def test_matches_are_those_of_scikit_image(rng, ratio):
-    skimage = pytest.importorskip("skimage.feature")
+def test_matches_are_each_others_nearest_and_clearly_so(rng, ratio):
+    """Of random descriptors, and of whole numbers, where many distances are equal."""
     photo = rng.random((60, 6))
     query = np.concatenate([photo[::3] + 0.1 * rng.standard_normal((20, 6)), rng.random((15, 6))])
-    expected = skimage.match_descriptors(query, photo, cross_check=True, max_ratio=ratio)
-    found = match_features(query, photo, ratio)
-    assert len(found) > 5
-    np.testing.assert_array_equal(found, expected)
+    for mine, others in ((query, photo), rng.integers(0, 4, (2, 40, 6)).astype(np.float32)):
+        distance = [[np.sqrt(((a - b) ** 2).sum(dtype=float)) for b in others] for a in mine]
+        expected = []
+        for i, row in enumerate(distance):
+            nearest = row.index(min(row))
+            first, second = sorted(row)[:2]
+            column = [other[nearest] for other in distance]
+            clear = ratio == 1 or first == 0 or first / second < ratio
+            if clear and column.index(min(column)) == i:
+                expected.append([i, nearest])
+        assert len(expected) > 3
+        np.testing.assert_array_equal(matching_pairs(mine, others, ratio), expected)
 
 
 def test_matches_by_hand():
     """The second of the query has two like it, and the third has one that another is nearer to."""
     query = np.array([[0.0], [5.0], [9.0]])
     photo = np.array([[8.0], [0.1], [5.1], [4.9]])
-    assert match_features(query, photo).tolist() == [[0, 1], [2, 0]]
-    assert match_features(query[:1], photo[1:2]).tolist() == [[0, 0]]
-    assert match_features(query[:0], photo).shape == (0, 2)
-    assert match_features(query, photo[:0]).shape == (0, 2)
+    assert matching_pairs(query, photo, 0.8).tolist() == [[0, 1], [2, 0]]
+    assert matching_pairs(query[:1], photo[1:2], 0.8).tolist() == [[0, 0]]
+    # The distances to the nearest two are 4 and 5: that ratio is not below 0.8.
+    assert matching_pairs(np.array([[0.0]]), np.array([[5.0], [-4.0]]), 0.8).tolist() == []
+    assert matching_pairs(np.array([[0.0]]), np.array([[5.0], [-4.0]]), 0.81).tolist() == [[0, 1]]
+    assert matching_pairs(query[:0], photo, 0.8).shape == (0, 2)
+    assert matching_pairs(query, photo[:0], 0.8).shape == (0, 2)
+
+
+def test_without_scikit_image_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    with pytest.raises(ImportError, match=r"pip install sklearn-cmac\[local\]"):
+        matching_pairs(np.eye(3), np.eye(3), 0.8)
 
 
 # -- the map of the plane ---------------------------------------------------------------------

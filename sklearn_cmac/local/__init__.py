@@ -2,7 +2,7 @@
 
 from sklearn_cmac.local._extraction import LocalFeatureExtractor
 from sklearn_cmac.local._features import LocalFeatures
-from sklearn_cmac.local._fisher import FisherVector, fisher_gradients
+from sklearn_cmac.local._fisher import FisherVector
 from sklearn_cmac.local._words import VLAD, BagOfWords, count_words, sum_residuals
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "LocalFeatureExtractor",
     "LocalFeatures",
     "count_words",
-    "fisher_gradients",
     "sum_residuals",
 ]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._steps import TableStep
-from sklearn_cmac.local._features import check_features
+from sklearn_cmac.local._features import LocalFeatures, check_features
 
 
 class Encoder(TableStep, BaseEstimator):
@@ -29,7 +31,7 @@ class Encoder(TableStep, BaseEstimator):
     random_state: Any
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Encoder:
+    def fit(self, X: Sequence[LocalFeatures | np.ndarray], y: Any = None) -> Encoder:
         """Learn the codebook.
 
         Parameters
@@ -62,7 +64,7 @@ class Encoder(TableStep, BaseEstimator):
         self._n_features_out = self._encode(rows[:1]).size
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Sequence[LocalFeatures | np.ndarray]) -> np.ndarray:
         """Encode photos.
 
         Parameters
@@ -88,6 +90,18 @@ class Encoder(TableStep, BaseEstimator):
                 row[:] = normalize(self._encode(descriptors).reshape(1, -1))[0]
         return table
 
+    def _at_most(self, parameter: str, most: int, rows: np.ndarray) -> int:
+        """A parameter's number, or with a warning the most that a sample (n, d) allows."""
+        asked = getattr(self, parameter)
+        if asked > most:
+            warnings.warn(
+                f"{type(self).__name__} keeps {most} where {parameter}={asked} was asked for: it "
+                f"learns from {len(rows)} local features of {rows.shape[1]} dimensions "
+                f"(max_samples={self.max_samples}). Ask for fewer, or fit on more features",
+                stacklevel=5,
+            )
+        return min(asked, most)
+
     def _learn(
         self, rows: np.ndarray, photos: list[np.ndarray], rng: np.random.RandomState
     ) -> None:
@@ -98,7 +112,7 @@ class Encoder(TableStep, BaseEstimator):
         """An array of D numbers for the descriptors (n, d) of a photo, of any length."""
         raise NotImplementedError
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.no_validation = True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
 
@@ -71,7 +72,9 @@ class LocalFeatures:
         return replace(self, positions=self.positions[inside], descriptors=self.descriptors[inside])
 
 
-def check_features(X: Any, step: Any, n_features: int | None) -> list[np.ndarray]:
+def check_features(
+    X: Sequence[LocalFeatures | np.ndarray], step: BaseEstimator, n_features: int | None
+) -> list[np.ndarray]:
     """The descriptors (n_i, d) of each photo of `X`, checked.
 
     Parameters

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval
 
 from sklearn_cmac.local._encoder import POWER, Encoder, signed_power
-
-
-def fisher_gradients(
-    descriptors: np.ndarray, weights: np.ndarray, means: np.ndarray, variances: np.ndarray
-) -> np.ndarray:
-    """Gradients of a Gaussian mixture's log-likelihood, scaled to unit variance.
-
-    Parameters
-    ----------
-    descriptors : ndarray of shape (n, d)
-    weights : ndarray of shape (K,)
-        Of the Gaussians; they sum up to 1.
-    means, variances : ndarray of shape (K, d)
-
-    Returns
-    -------
-    ndarray of shape (2, K, d)
-        With respect to the means, and to the standard deviations: eq. 7 and 8 of Perronnin et
-        al., ECCV 2010.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmac.local import fisher_gradients
-    >>> one = np.ones((1, 1))
-    >>> fisher_gradients(np.array([[3.0], [5.0]]), np.ones(1), 2 * one, 4 * one).ravel()
-    array([1.        , 0.1767767])
-    """
-    x = np.asarray(descriptors, np.float64)
-    precisions = 1 / variances
-    log_density = x @ (means * precisions).T - 0.5 * (
-        x**2 @ precisions.T + (means**2 * precisions + np.log(variances)).sum(axis=1)
-    )
-    shares = softmax(log_density + np.log(weights), axis=1)
-    n_each = shares.sum(axis=0)[:, None]
-    first, second = shares.T @ x, shares.T @ x**2
-    to_means = (first - n_each * means) / np.sqrt(variances)
-    spread = second - 2 * means * first + n_each * means**2
-    to_deviations = (spread * precisions - n_each) / np.sqrt(2)
-    return np.stack([to_means, to_deviations]) / (len(x) * np.sqrt(weights)[:, None])
 
 
 class FisherVector(Encoder):
@@ -63,11 +23,12 @@ class FisherVector(Encoder):
     Parameters
     ----------
     n_gaussians : int, default=64
-        K. Fewer are learned where there are fewer features. A photo's descriptor has
-        2 * K * C numbers.
+        K. Fewer are learned, with a warning, where there are fewer features. A photo's
+        descriptor has 2 * K * C numbers.
     n_components : int or None, default=64
-        C, principal components of local descriptors that are kept, at most as many as there
-        are; None projects nothing.
+        C, principal components of local descriptors that are kept. Fewer are, with a warning,
+        where descriptors have fewer dimensions, or there are fewer features; None projects
+        nothing.
     power : float, default=0.5
         Each gradient is raised to this power under its sign. 1 leaves them.
     max_samples : int, default=100000
@@ -87,7 +48,10 @@ class FisherVector(Encoder):
 
     Notes
     -----
-    A photo without features has a descriptor of zeros, which is like no photo.
+    It needs scikit-image: ``pip install sklearn-cmac[local]``. Of the vector of
+    `skimage.feature.fisher_vector` the gradients with respect to means and variances are kept, in
+    this order, and not those with respect to the K weights: they say little of a photo. A photo
+    without features has a descriptor of zeros, which is like no photo.
 
     References
     ----------
@@ -129,13 +93,15 @@ class FisherVector(Encoder):
     def _learn(
         self, rows: np.ndarray, photos: list[np.ndarray], rng: np.random.RandomState
     ) -> None:
+        _import_fisher_vector()  # what is missing is said before anything is learned
         self.mean_, self.components_ = np.zeros(rows.shape[1]), np.eye(rows.shape[1])
         if self.n_components is not None:
-            pca = PCA(min(self.n_components, *rows.shape), random_state=rng).fit(rows)
+            n_components = self._at_most("n_components", min(rows.shape), rows)
+            pca = PCA(n_components, random_state=rng).fit(rows)
             self.mean_, self.components_ = pca.mean_, pca.components_
-        mixture = GaussianMixture(
-            min(self.n_gaussians, len(rows)), covariance_type="diag", random_state=rng
-        ).fit(self._project(rows))
+        n_gaussians = self._at_most("n_gaussians", len(rows), rows)
+        mixture = GaussianMixture(n_gaussians, covariance_type="diag", random_state=rng)
+        mixture.fit(self._project(rows))
         self.weights_ = mixture.weights_
         self.means_ = mixture.means_
         self.variances_ = mixture.covariances_
@@ -144,7 +110,23 @@ class FisherVector(Encoder):
         return (descriptors - self.mean_) @ self.components_.T
 
     def _encode(self, descriptors: np.ndarray) -> np.ndarray:
-        gradients = fisher_gradients(
-            self._project(descriptors), self.weights_, self.means_, self.variances_
-        )
-        return signed_power(gradients, self.power)
+        # In double precision: the gradients are small differences of large sums.
+        projected = self._project(descriptors).astype(np.float64)
+        gradients = _import_fisher_vector()(projected, self._mixture())
+        return signed_power(gradients[len(self.weights_) :], self.power)
+
+    def _mixture(self) -> GaussianMixture:
+        """The fitted arrays as scikit-image reads them."""
+        mixture = GaussianMixture(len(self.weights_), covariance_type="diag")
+        mixture.weights_, mixture.means_ = self.weights_, self.means_
+        mixture.covariances_ = self.variances_
+        mixture.precisions_cholesky_ = 1 / np.sqrt(self.variances_)
+        return mixture
+
+
+def _import_fisher_vector() -> Callable[[np.ndarray, GaussianMixture], np.ndarray]:
+    try:
+        from skimage.feature import fisher_vector
+    except ImportError as error:
+        raise ImportError("Fisher vectors need: pip install sklearn-cmac[local]") from error
+    return fisher_vector

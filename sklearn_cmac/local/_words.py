@@ -73,7 +73,8 @@ class BagOfWords(Encoder):
     Parameters
     ----------
     n_words : int, default=1000
-        Size of the vocabulary. Fewer are learned where there are fewer features.
+        Size of the vocabulary. Fewer are learned, with a warning, where there are fewer
+        features.
     max_samples : int, default=100000
         At most so many features, drawn from all photos, are clustered.
     random_state : int, RandomState instance or None, default=None
@@ -118,7 +119,8 @@ class BagOfWords(Encoder):
     def _learn(
         self, rows: np.ndarray, photos: list[np.ndarray], rng: np.random.RandomState
     ) -> None:
-        means = MiniBatchKMeans(min(self.n_words, len(rows)), random_state=rng, n_init="auto")
+        n_words = self._at_most("n_words", len(rows), rows)
+        means = MiniBatchKMeans(n_words, random_state=rng, n_init="auto")
         self.words_ = means.fit(rows).cluster_centers_
         counts = [
             count_words(descriptors, self.words_) for descriptors in photos if len(descriptors)
@@ -135,8 +137,8 @@ class VLAD(Encoder):
     Parameters
     ----------
     n_words : int, default=64
-        K, size of the vocabulary. Fewer are learned where there are fewer features. A
-        photo's descriptor has K * d numbers.
+        K, size of the vocabulary. Fewer are learned, with a warning, where there are fewer
+        features. A photo's descriptor has K * d numbers.
     power : float, default=0.5
         Each sum of residuals is raised to this power under its sign, so that repeated
         structures count for less. 1 leaves them.
@@ -199,7 +201,8 @@ class VLAD(Encoder):
         self, rows: np.ndarray, photos: list[np.ndarray], rng: np.random.RandomState
     ) -> None:
         # Few words: the exact algorithm is affordable, and each word is the mean of its features.
-        means = KMeans(min(self.n_words, len(rows)), random_state=rng, n_init="auto")
+        n_words = self._at_most("n_words", len(rows), rows)
+        means = KMeans(n_words, random_state=rng, n_init="auto")
         self.words_ = means.fit(rows).cluster_centers_
 
     def _encode(self, descriptors: np.ndarray) -> np.ndarray:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.metrics._average_precision import average_precision, without
+
+if TYPE_CHECKING:
+    from sklearn_cmac.datasets import Relevance
 
 
 def precision_at_k(
@@ -55,7 +58,9 @@ def precision_at_k(
 
 
 def evaluate_rankings(
-    rankings: Iterable[Any], relevance: Sequence[Any], ks: Sequence[int] = (1, 5, 10)
+    rankings: Iterable[Iterable[int]],
+    relevance: Sequence[Relevance],
+    ks: Sequence[int] = (1, 5, 10),
 ) -> Bunch:
     """Score the rankings of a benchmark's queries.
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike
+from scipy import stats
+from sklearn.utils import check_consistent_length
+
+_BATCH = 100  # resamples in memory at once
 
 
 def bootstrap_interval(
-    scores: Any,
-    baseline: Any = None,
+    scores: ArrayLike,
+    baseline: ArrayLike | None = None,
     *,
-    groups: Any = None,
+    groups: ArrayLike | None = None,
     n_resamples: int = 10_000,
     confidence: float = 0.95,
-    random_state: Any = 0,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean over queries, or of a paired difference.
 
@@ -41,7 +43,7 @@ def bootstrap_interval(
     Raises
     ------
     ValueError
-        If scores and baseline are of different queries.
+        If there are no scores, or those of the baseline, or the groups, are not as many.
 
     Examples
     --------
@@ -50,18 +52,32 @@ def bootstrap_interval(
     (0.1, 0.1)
     """
     values = np.asarray(scores, float)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"scores are a number for each query, got shape {values.shape}")
     if baseline is not None:
         if np.shape(baseline) != values.shape:
             raise ValueError(f"{len(values)} scores are paired with {np.size(baseline)}")
         values = values - np.asarray(baseline, float)
     names = np.arange(len(values)) if groups is None else np.asarray(groups)
+    check_consistent_length(values, names)
     _, members = np.unique(names, return_inverse=True)
     sums, counts = np.bincount(members, values), np.bincount(members)
-    rng = check_random_state(random_state)
-    means = np.empty(n_resamples)
-    for i in range(n_resamples):
-        drawn = rng.randint(len(sums), size=len(sums))
-        means[i] = sums[drawn].sum() / counts[drawn].sum()
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(means, [tail, 100 - tail]).round(12).tolist()
-    return low, high
+    if len(sums) == 1:  # whatever is drawn is all there is
+        low = high = values.mean()
+    else:
+        low, high = stats.bootstrap(
+            (sums, counts),
+            _mean_of_groups,
+            paired=True,
+            vectorized=True,
+            n_resamples=n_resamples,
+            batch=_BATCH,
+            confidence_level=confidence,
+            method="percentile",
+            random_state=random_state,
+        ).confidence_interval
+    return round(float(low), 12), round(float(high), 12)
+
+
+def _mean_of_groups(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
+    return sums.sum(axis=axis) / counts.sum(axis=axis)

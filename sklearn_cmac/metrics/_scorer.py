@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
+from sklearn.utils._param_validation import StrOptions
 
 from sklearn_cmac.metrics._average_precision import average_precision
 
 
-class RetrievalScorer:
+class RetrievalScorer(BaseEstimator):
     """Mean average precision of an estimator's descriptors, for labelled photos.
 
     Each query ranks all other photos of X by the dot product of descriptors; those that
@@ -41,16 +44,16 @@ class RetrievalScorer:
     1.0
     """
 
-    def __init__(self, queries: str = "all", distractor: Any = None):
-        if queries not in ("all", "boxed"):
-            raise ValueError(f"queries is 'all' or 'boxed', got {queries!r}")
+    _parameter_constraints: dict = {
+        "queries": [StrOptions({"all", "boxed"})],
+        "distractor": "no_validation",
+    }
+
+    def __init__(self, queries: str = "all", distractor: object = None):
         self.queries = queries
         self.distractor = distractor
 
-    def __repr__(self) -> str:
-        return f"RetrievalScorer(queries={self.queries!r}, distractor={self.distractor!r})"
-
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+    def __call__(self, estimator: Any, X: Sequence[Any] | ArrayLike, y: ArrayLike) -> float:
         """Score a fitted estimator.
 
         Parameters
@@ -60,6 +63,8 @@ class RetrievalScorer:
             final rankings are scored, in which no step has seen the query's own photo as
             something to find.
         X : sequence of photos
+            A list, a tuple, an array, or a Series, whose index means nothing here. Also a
+            table with a row for each photo, where the estimator takes one.
         y : sequence of labels, one per photo
 
         Returns
@@ -70,11 +75,14 @@ class RetrievalScorer:
         Raises
         ------
         ValueError
-            If no query has a positive.
+            If no query has a positive, a parameter is wrong, or there are not as many labels
+            as photos.
         """
         return float(np.mean(list(self.per_query(estimator, X, y).values())))
 
-    def per_query(self, estimator: Any, X: Any, y: Any) -> dict[int, float]:
+    def per_query(
+        self, estimator: Any, X: Sequence[Any] | ArrayLike, y: ArrayLike
+    ) -> dict[int, float]:
         """Average precision of each query.
 
         Parameters
@@ -87,9 +95,10 @@ class RetrievalScorer:
         dict from int to float
             From the query's position in `X` to its average precision.
         """
+        self._validate_params()
         check_consistent_length(X, y)
-        labels = np.asarray(y)
-        asking = [i for i in range(len(labels)) if self._asks(X[i], labels, i)]
+        photos, labels = _by_position(X), np.asarray(y)
+        asking = [i for i in range(len(labels)) if self._asks(photos, labels, i)]
         if not asking:
             boxed = " and a box" if self.queries == "boxed" else ""
             raise ValueError(
@@ -99,7 +108,7 @@ class RetrievalScorer:
             )
         rank = self._rank_by_steps if hasattr(estimator, "iter_rank") else self._rank
         scores = {}
-        for i, ranking in zip(asking, rank(estimator, X, asking)):
+        for i, ranking in zip(asking, rank(estimator, photos, asking)):
             positives = np.flatnonzero(labels == labels[i])
             scores[i] = average_precision(ranking, positives[positives != i], junk=[i])
         return scores
@@ -118,7 +127,14 @@ class RetrievalScorer:
         queries = [X[i].as_query() if self.queries == "boxed" else X[i] for i in asking]
         return (ranked.order for ranked in retriever.iter_rank(queries, X, exclude=asking))
 
-    def _asks(self, photo: Any, labels: np.ndarray, i: int) -> bool:
+    def _asks(self, photos: Any, labels: np.ndarray, i: int) -> bool:
         if labels[i] == self.distractor or np.sum(labels == labels[i]) < 2:
             return False
-        return self.queries == "all" or getattr(photo, "box", None) is not None
+        return self.queries == "all" or (
+            isinstance(photos, list) and getattr(photos[i], "box", None) is not None
+        )
+
+
+def _by_position(X: Any) -> Any:
+    """A list of photos from any sequence of them; a table stays one, whose rows have no boxes."""
+    return X if len(getattr(X, "shape", ())) == 2 else list(X)

@@ -11,7 +11,6 @@ from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingSt
 from sklearn_cmac.reranking._verification import (
     SpatialVerification,
     find_transform,
-    match_features,
 )
 
 __all__ = [
@@ -30,6 +29,5 @@ __all__ = [
     "augment_database",
     "expand_queries",
     "find_transform",
-    "match_features",
     "match_regions",
 ]

@@ -13,7 +13,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.metrics import euclidean_distances
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sklearn_cmac._progress import show_progress
@@ -23,47 +22,6 @@ from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingSt
 
 _FEWEST = 3  # pairs of which anything is said
 _AREA = 100  # by which factor a transform may enlarge or shrink areas
-
-
-def match_features(query: np.ndarray, photo: np.ndarray, ratio: float = 0.8) -> np.ndarray:
-    """Pairs of descriptors that are each other's nearest, and clearly so.
-
-    Parameters
-    ----------
-    query : ndarray of shape (n, d)
-    photo : ndarray of shape (m, d)
-    ratio : float, default=0.8
-        A descriptor of the query is left out if its nearest one of the photo is not nearer than
-        this share of the distance to the second nearest. 1 leaves none out for that.
-
-    Returns
-    -------
-    ndarray of int of shape (k, 2)
-        Positions in `query` and in `photo`.
-
-    References
-    ----------
-    D. Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", IJCV 2004, section 7.1,
-    for the ratio.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmac.search import match_features
-    >>> match_features(np.array([[0.0], [5.0]]), np.array([[5.1], [0.2], [9.0]]))
-    array([[0, 1],
-           [1, 0]])
-    """
-    if not len(query) or not len(photo):
-        return np.empty((0, 2), int)
-    distances = euclidean_distances(query, photo)
-    mine = np.arange(len(query))
-    nearest = distances.argmin(axis=1)
-    mutual = distances.argmin(axis=0)[nearest] == mine
-    if distances.shape[1] > 1:
-        first, second = np.partition(distances, 1, axis=1)[:, :2].T
-        mutual &= first < ratio * second
-    return np.stack([mine, nearest], axis=1)[mutual]
 
 
 def find_transform(
@@ -169,7 +127,9 @@ class SpatialVerification(RerankingStep):
     n_candidates : int, default=100
         So many of the photos ranked first.
     ratio : float, default=0.8
-        Of a match's distance to that of the second nearest feature, see `match_features`.
+        Features match that are each other's nearest. One of the query is left out if its nearest
+        is not nearer than this share of the distance to the second nearest (Lowe 2004, section
+        7.1), unless it equals its nearest. 1 leaves none out for that.
     transform : {"affine", "similarity"}, default="affine"
         What map of the plane.
     tolerance : float, default=0.01
@@ -196,7 +156,8 @@ class SpatialVerification(RerankingStep):
     References
     ----------
     J. Philbin, O. Chum, M. Isard, J. Sivic, A. Zisserman, "Object retrieval with large
-    vocabularies and fast spatial matching", CVPR 2007.
+    vocabularies and fast spatial matching", CVPR 2007. D. Lowe, "Distinctive Image Features from
+    Scale-Invariant Keypoints", IJCV 2004, for the ratio.
 
     Examples
     --------
@@ -285,7 +246,7 @@ class SpatialVerification(RerankingStep):
         return [self._count_inliers(query, features) for query in queries]
 
     def _count_inliers(self, query: LocalFeatures, photo: LocalFeatures) -> int:
-        pairs = match_features(query.descriptors, photo.descriptors, self.ratio)
+        pairs = matching_pairs(query.descriptors, photo.descriptors, self.ratio)
         _, inliers = find_transform(
             query.positions[pairs[:, 0]],
             photo.positions[pairs[:, 1]],
@@ -296,3 +257,14 @@ class SpatialVerification(RerankingStep):
         )
         count = int(inliers.sum())
         return count if count >= self.min_inliers else 0
+
+
+def matching_pairs(query: np.ndarray, photo: np.ndarray, ratio: float) -> np.ndarray:
+    """Positions (k, 2) in `query` (n, d) and in `photo` (m, d) of descriptors that match."""
+    if not len(query) or not len(photo):
+        return np.empty((0, 2), int)
+    try:
+        from skimage.feature import match_descriptors
+    except ImportError as error:
+        raise ImportError("spatial verification needs: pip install sklearn-cmac[local]") from error
+    return match_descriptors(query, photo, cross_check=True, max_ratio=ratio)

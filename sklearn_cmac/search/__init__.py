@@ -17,7 +17,6 @@ from sklearn_cmac.reranking import (
     augment_database,
     expand_queries,
     find_transform,
-    match_features,
     match_regions,
 )
 from sklearn_cmac.search._index import IndexReport, RetrievalIndex, SearchResult
@@ -46,6 +45,5 @@ __all__ = [
     "describe_collection",
     "expand_queries",
     "find_transform",
-    "match_features",
     "match_regions",
 ]
