@@ -10,6 +10,7 @@ from conftest import shared_folder
 
 from sklearn_cmac import PhotoError
 from sklearn_cmac.datasets import (
+    LOADERS,
     load_oxford5k,
     load_paris6k,
     load_roxford5k,
@@ -155,3 +156,138 @@ def test_a_hostile_pickle_runs_nothing(photos, tmp_path):
     with pytest.raises(PhotoError, match=r"it asks for posix.mkdir.*nothing of it was run"):
         load_roxford5k(photos["roxford5k"], tmp_path)
     assert not (tmp_path / "trap").exists()
+
+
+# -- small benchmarks of made names -----------------------------------------------------------
+
+NAMES = ["a", "b", "c", "d"]
+LISTS = {"query": "oxc1_a 1 2 30 40", "good": "b", "ok": "c", "junk": "d"}
+TRUTH = {
+    "imlist": NAMES[1:],
+    "qimlist": ["a"],
+    "gnd": [{"bbx": [1, 2, 30, 40], "easy": [0], "hard": [1], "junk": [2]}],
+}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Four empty photos, beside the folder of their annotation."""
+    for folder in ("photos", "photos/old", "gt", "gt/old"):
+        (tmp_path / folder).mkdir()
+    for name in NAMES:
+        (tmp_path / f"photos/{name}.jpg").touch()
+    write_lists(tmp_path / "gt")
+    write_pickle(tmp_path / "gt")
+    return tmp_path
+
+
+def write_lists(folder, **other):
+    for kind, text in {**LISTS, **other}.items():
+        (folder / f"tower_1_{kind}.txt").write_text(text)
+
+
+def write_pickle(folder, truth=TRUTH):
+    for name in ("roxford5k", "rparis6k"):
+        (folder / f"gnd_{name}.pkl").write_bytes(pickle.dumps(truth))
+
+
+@pytest.mark.parametrize("name", ["oxford5k", "paris6k", "roxford5k", "rparis6k"])
+def test_every_loader_goes_by_its_name(small, name):
+    bunch = LOADERS[name](small / "photos", small / "gt")
+    assert len(LOADERS) == 4
+    assert bunch.name.lower() == name
+    (query,), (relevance,) = bunch.queries, bunch.relevance
+    assert (query.name, query.box) == ("a", (1, 2, 30, 40))
+    assert (names(bunch, relevance.positives), names(bunch, relevance.junk)) == ({"b", "c"}, {"d"})
+
+
+@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("photo", ["a", "b"])
+def test_two_files_of_an_annotated_photo_are_an_error(small, name, photo):
+    (small / f"photos/old/{photo}.png").touch()
+    with pytest.raises(
+        PhotoError, match=rf"such as '{photo}': .*/{photo}.jpg and .*old/{photo}.png"
+    ):
+        LOADERS[name](small / "photos", small / "gt")
+
+
+def test_two_files_of_a_photo_matter_only_where_it_is_ranked(small):
+    """The official benchmarks rank all that is there, the revisited ones what they list."""
+    for file in ("photos/z.jpg", "photos/old/z.jpg"):
+        (small / file).touch()
+    assert len(load_roxford5k(small / "photos", small / "gt").photos) == 3
+    with pytest.raises(PhotoError, match=r"1 photos .* 'z': .*Move thumbnails, backups and"):
+        load_oxford5k(small / "photos", small / "gt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        ("query", "oxc1_a ten 2 30 40", r"tower_1_query.txt: a box is four numbers .*'ten'"),
+        ("query", "oxc1_a nan 2 30 40", r"tower_1_query.txt: the box .* is empty"),
+        ("query", "oxc1_a 30 2 1 40", r"tower_1_query.txt: the box .* is empty"),
+        ("junk", "d b", r"tower_1_query.txt: 'b' is both a positive and junk"),
+        ("junk", "c", r"tower_1_query.txt: 'c' is both a positive and junk"),
+    ],
+)
+def test_lists_that_contradict_each_other_or_hold_no_numbers_are_named(small, kind, text, reason):
+    write_lists(small / "gt", **{kind: text})
+    with pytest.raises(PhotoError, match=reason):
+        load_oxford5k(small / "photos", small / "gt")
+
+
+def test_an_annotation_that_is_there_twice_is_an_error(small):
+    write_lists(small / "gt/old")
+    with pytest.raises(PhotoError, match=r"has .*tower_1_query.txt beside .*one annotation alone"):
+        load_oxford5k(small / "photos", small / "gt")
+
+
+def test_lists_in_another_encoding_are_named(small):
+    (small / "gt/tower_1_ok.txt").write_bytes("clé".encode("latin-1"))
+    with pytest.raises(PhotoError, match="tower_1_ok.txt: is not UTF-8"):
+        load_oxford5k(small / "photos", small / "gt")
+
+
+def with_entry(**changed):
+    return {**TRUTH, "gnd": [{**TRUTH["gnd"][0], **changed}]}
+
+
+@pytest.mark.parametrize(
+    ("truth", "reason"),
+    [
+        (with_entry(bbx=None), "query a: a box is four numbers .* got None"),
+        (with_entry(bbx=["x", 2, 30, 40]), "query a: a box is four numbers"),
+        (with_entry(bbx=[30, 2, 1, 40]), "query a: the box .* is empty"),
+        (with_entry(hard=[3]), "query a, hard: 3 is no position in imlist, which has 3"),
+        (with_entry(easy=[-1]), "query a, easy: -1 is no position in imlist"),
+        (with_entry(junk=["d"]), "query a, junk: 'd' is no position in imlist"),
+        (with_entry(junk=None), "query a, junk: expected a list of positions in imlist, got None"),
+        (with_entry(junk=[1, 2]), "query a: 'c' is both a positive and junk"),
+        (
+            {**TRUTH, "gnd": [{"bbx": [1, 2, 30, 40], "ok": [0, 1], "junk": [2]}]},
+            r"expected bbx, easy, hard and junk, got .*'ok'.*for load_oxford5k",
+        ),
+        ({**TRUTH, "gnd": [None]}, r"query a: expected bbx, .* got \['NoneType'\]"),
+        ({**TRUTH, "gnd": TRUTH["gnd"] * 2}, "gnd is no list with an entry for each name of qimli"),
+        (
+            {**TRUTH, "gnd": [], "qimlist": []},
+            "gnd is no list with an entry for each name of qimli",
+        ),
+        ({**TRUTH, "imlist": [1, 2, 3]}, "imlist is no list of names"),
+        ({**TRUTH, "imlist": ["b", "c", "d", "c"]}, "imlist has 'c' 2 times"),
+        (["imlist", "qimlist", "gnd"], "lacks imlist, qimlist or gnd"),
+        (7, "lacks imlist, qimlist or gnd"),
+    ],
+)
+def test_ground_truth_of_another_make_is_named(small, truth, reason):
+    write_pickle(small / "gt", truth)
+    with pytest.raises(PhotoError, match=f"gnd_roxford5k.pkl.*{reason}"):
+        load_roxford5k(small / "photos", small / "gt")
+
+
+def test_a_part_without_any_query_is_an_error(small):
+    (small / "photos/a.jpg").unlink()
+    with pytest.raises(
+        PhotoError, match="of each of 1 queries the photo or all positives are miss"
+    ):
+        load_oxford5k(small / "photos", small / "gt", missing="restrict")

@@ -1,11 +1,20 @@
 """Folders of photos, and scenes made on the spot."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.utils import Bunch
 
-from sklearn_cmac import PhotoError
-from sklearn_cmac.datasets import find_photos, load_photo_folder, make_object_scenes
+from sklearn_cmac import Photo, PhotoError
+from sklearn_cmac.datasets import (
+    add_distractors,
+    as_benchmark,
+    find_photos,
+    load_photo_folder,
+    make_object_scenes,
+)
 
 
 @pytest.fixture
@@ -29,6 +38,43 @@ def test_photos_are_found_in_sub_folders(folder):
         find_photos(folder / "empty")
 
 
+def test_hidden_folders_are_skipped_as_hidden_files_are(folder):
+    (folder / ".thumbnails").mkdir()
+    Image.new("RGB", (8, 6)).save(folder / ".thumbnails" / "a.jpg")
+    assert len(find_photos(folder)) == 5
+
+
+def test_whatever_pillow_opens_is_found_and_what_starts_programs_is_not(tmp_path):
+    picture = Image.new("RGB", (40, 30))
+    forms = {
+        "a.jfif": "JPEG", "b.jpe": "JPEG", "c.mpo": "MPO", "d.j2k": "JPEG2000", "e.tga": "TGA",
+        "f.pgm": "PPM", "g.qoi": "QOI",
+    }  # fmt: skip
+    for name, form in forms.items():
+        picture.save(tmp_path / name, form)
+    for name in ("page.eps", "page.ps", "page.pdf", "page.wmf", "film.mpg", "features.h5"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_photos(tmp_path)] == list(forms)
+
+
+def test_photos_that_pillow_does_not_open_are_counted_by_their_ending(folder):
+    for name in ("tower/IMG_1.HEIC", "tower/IMG_2.heic", "raw.nef", "._raw.nef"):
+        (folder / name).touch()
+    with pytest.warns(UserWarning, match=r"3 photos are left out.*\(\.heic 2, \.nef 1\); convert"):
+        assert len(find_photos(folder)) == 5
+    (folder / "phone").mkdir()
+    (folder / "phone" / "IMG_3.heic").touch()
+    with pytest.raises(PhotoError, match=r"has no image file.* 1 photos are left out.*\.heic 1"):
+        find_photos(folder / "phone")
+
+
+def test_endings_of_a_registered_plugin_are_found(folder, monkeypatch):
+    monkeypatch.setitem(Image.OPEN, "HEIF", (None, None))
+    monkeypatch.setitem(Image.EXTENSION, ".heic", "HEIF")
+    (folder / "IMG_1.heic").touch()
+    assert folder / "IMG_1.heic" in find_photos(folder)
+
+
 def test_sub_folders_are_labels(folder):
     bunch = load_photo_folder(folder)
     assert bunch.target == ["", "bridge", "", "tower", "tower"]
@@ -46,10 +92,32 @@ def test_tables_give_labels_and_boxes(folder):
 @pytest.mark.parametrize(
     ("labels", "boxes", "reason"),
     [
-        ("filename,instance\nnone.jpg,t\n", None, "1 of 1 photos .* first is none.jpg"),
-        ("file,instance\n", None, r"lacks the columns \['filename'\]"),
+        ("filename,instance\nnone.jpg,t\n", None, "1 of 1 photos .* first is 'none.jpg'"),
+        (
+            "file,instance\n",
+            None,
+            r"lacks the columns \['filename'\]; its columns are \['file', 'i",
+        ),
+        ("", None, r"lacks the columns .* its columns are \[\]"),
+        ("filename,instance\ne,f.jpg,t\n", None, "line 2 has 3 cells, and the header 2"),
+        ('filename,instance\n"e.jpg,t\n', None, "labels.csv: line 2 is no row of a table"),
         ("filename,instance\ne.jpg,t\n", "filename,x0,y0,x1,y1\nf.jpg,1,2,3,4\n", "not among"),
-        ("filename,instance\ne.jpg,t\n", "filename,x0,y0,x1,y1\ne.jpg,9,2,3,4\n", "is empty"),
+        (
+            "filename,instance\ne.jpg,t\n",
+            "filename,x0,y0,x1,y1\ne.jpg,9,2,3,4\n",
+            "boxes.csv, e.jpg: the box .* is empty",
+        ),
+        (
+            "filename,instance\ne.jpg,t\n",
+            "filename;x0;y0;x1;y1\ne.jpg;1,5;2;3;4\n",
+            "boxes.csv, e.jpg: a box is four numbers .*'1,5'",
+        ),
+        (
+            "filename,instance,width,height\ne.jpg,t,40,31\n",
+            None,
+            "e.jpg has 40x30, not 40x31",
+        ),
+        ("filename,instance,width,height\ne.jpg,t,forty,30\n", None, "not fortyx30"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(folder, labels, boxes, reason):
@@ -58,6 +126,104 @@ def test_tables_that_do_not_fit_are_refused(folder, labels, boxes, reason):
         (folder / "boxes.csv").write_text(boxes)
     with pytest.raises(PhotoError, match=reason):
         load_photo_folder(folder, folder / "labels.csv", boxes and folder / "boxes.csv")
+
+
+ROWS = "filename,instance\ntower/a.jpg,t\ntower/b.PNG,t\ne.jpg,\n"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        ROWS,
+        ROWS.replace(",", ";"),
+        ROWS.replace(",", "\t"),
+        ROWS.replace(",", " , "),
+        ROWS.replace("/", "\\"),
+        ROWS.replace("\n", "\r\n"),
+        "\ufeff" + ROWS,
+        ROWS.replace("e.jpg,", "e.jpg"),
+        ROWS.replace("e.jpg,", "\n,\n  ,  \ne.jpg,"),
+        ROWS.replace("tower/a.jpg", '"./tower//a.jpg"'),
+        ROWS.replace("instance", "instance,width,height").replace(",t\n", ",t,40.0,30\n"),
+    ],
+    ids=[
+        "commas", "semicolons", "tabs", "spaces", "backslashes", "line ends of Windows",
+        "byte order mark", "short row", "blank rows", "quoted name", "sizes of some",
+    ],
+)  # fmt: skip
+def test_tables_say_the_same_however_they_are_written(folder, table):
+    (folder / "labels.csv").write_bytes(table.encode())
+    bunch = load_photo_folder(folder, folder / "labels.csv")
+    assert [photo.source.name for photo in bunch.photos] == ["a.jpg", "b.PNG", "e.jpg"]
+    assert bunch.target == ["t", "t", ""]
+    assert len(as_benchmark(bunch, "all").queries) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_in_another_encoding_is_named(folder, encoding):
+    (folder / "labels.csv").write_bytes(ROWS.replace("t\n", "tour d'été\n").encode(encoding))
+    with pytest.raises(PhotoError, match=r"labels.csv: is not UTF-8 \(byte \d+ is 0x"):
+        load_photo_folder(folder, folder / "labels.csv")
+
+
+def test_a_table_that_is_not_there_is_named(folder):
+    with pytest.raises(PhotoError, match="none.csv: cannot be read"):
+        load_photo_folder(folder, folder / "none.csv")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["tower/a.jpg", "./tower/a.jpg", "tower//a.jpg", "bridge/../tower/a.jpg", "link.jpg"],
+)
+def test_a_photo_that_is_listed_twice_is_one_photo(folder, spelling):
+    """Else it would be the best answer to itself."""
+    os.symlink(folder / "tower/a.jpg", folder / "link.jpg")
+    (folder / "labels.csv").write_text(f"{ROWS}{spelling},t\n")
+    with pytest.warns(UserWarning, match=r"labels.csv: 1 photos are listed more than once, such"):
+        bunch = load_photo_folder(folder, folder / "labels.csv")
+    assert [photo.source.name for photo in bunch.photos] == ["a.jpg", "b.PNG", "e.jpg"]
+    assert bunch.target == ["t", "t", ""]
+    (folder / "labels.csv").write_text(f"{ROWS}{spelling},u\n")
+    with pytest.raises(PhotoError, match=r"labels.csv: .*tower/a.jpg has the labels 't' and 'u'"):
+        load_photo_folder(folder, folder / "labels.csv")
+
+
+def test_a_photo_linked_into_two_sub_folders_has_two_labels(folder):
+    os.symlink(folder / "tower/a.jpg", folder / "bridge/a.jpg")
+    with pytest.raises(PhotoError, match="has the labels 'bridge' and 'tower'"):
+        load_photo_folder(folder)
+
+
+def test_each_box_of_a_photo_is_a_query(folder):
+    (folder / "labels.csv").write_text(ROWS)
+    rows = ["e.jpg,0,0,9,9", "tower/a.jpg,1,2,30,20", "./tower/a.jpg,5,5,9,9", "e.jpg,0,0,9,9"]
+    (folder / "boxes.csv").write_text("\n".join(["filename,x0,y0,x1,y1", *rows]))
+    bunch = load_photo_folder(folder, folder / "labels.csv", folder / "boxes.csv")
+    assert bunch.boxes == [[(1, 2, 30, 20), (5, 5, 9, 9)], [], [(0, 0, 9, 9)]]
+    assert [photo.box for photo in bunch.photos] == [(1, 2, 30, 20), None, (0, 0, 9, 9)]
+    benchmark = as_benchmark(bunch, "boxed")
+    assert [query.box for query in benchmark.queries] == [(1, 2, 30, 20), (5, 5, 9, 9)]
+    assert [query.photo for query in benchmark.queries] == [bunch.photos[0]] * 2
+    assert benchmark.exclude == [0, 0]
+    assert [r.positives.tolist() for r in benchmark.relevance] == [[1], [1]]
+    assert benchmark.groups == ["t", "t"]
+
+
+def test_added_distractors_have_the_label_of_those_that_were_there(folder):
+    """A benchmark calls them "", whatever the photos' labels call them."""
+    photos = [Photo(np.zeros((8, 8), np.uint8), name=f"photo {i}") for i in range(3)]
+    benchmark = as_benchmark(Bunch(photos=photos, target=[7, 7, -1], DESCR=""), "all", -1)
+    assert benchmark.labels == [7, 7, ""]
+    assert add_distractors(benchmark, folder).labels == [7, 7, *[""] * 6]
+
+
+def test_a_distractor_is_told_by_a_name_with_dots(folder):
+    """Photos of Oxford and Paris are named without an ending."""
+    photos = [Photo(folder / "e.jpg", name=name) for name in ("spire.v2", "spire.v3")]
+    benchmark = as_benchmark(Bunch(photos=photos, target=["t", "t"], DESCR=""), "all")
+    Image.new("RGB", (8, 6)).save(folder / "spire.v2.jpg")
+    with pytest.raises(PhotoError, match=r"1 of 6 distractors have the name of a photo"):
+        add_distractors(benchmark, folder)
 
 
 def test_scenes_are_seeded_labelled_and_boxed():

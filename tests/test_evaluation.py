@@ -173,6 +173,25 @@ def test_broken_distractors_are_left_out_and_broken_photos_are_an_error(scenes, 
         evaluate(benchmark, {"R-MAC": pipeline})
 
 
+def test_distractors_of_several_folders_all_count(scenes, others, tmp_path):
+    """A broken one of the first folder is left out too, and folders may share names."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "broken.jpg").write_bytes(b"no photo")
+    once = add_distractors(as_benchmark(scenes), tmp_path / "a")
+    benchmark = add_distractors(once, tmp_path / "b")
+    assert (once.n_distractors, benchmark.n_distractors) == (1, 2)
+    assert benchmark.labels == [*scenes.target, "", ""]
+    assert check_benchmark(benchmark)["distractors"] == 2
+    with pytest.warns(UserWarning, match="2 of 2 distractors cannot be used"):
+        evaluate(benchmark, {"R-MAC": rmac().fit(others.photos)})
+    with pytest.raises(PhotoError, match="1 of 1 distractors were added before.*each folder once"):
+        add_distractors(benchmark, tmp_path / "b" / ".." / "a")
+    (tmp_path / "b" / "object-00-scene-1.png").touch()
+    with pytest.raises(PhotoError, match="1 of 2 distractors have the name of a photo"):
+        add_distractors(once, tmp_path / "b")
+
+
 # -- what is kept -----------------------------------------------------------------------------
 
 

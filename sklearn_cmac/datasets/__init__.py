@@ -1,6 +1,7 @@
 """Collections of photos to search, tune and measure on."""
 
 from sklearn_cmac.datasets._benchmarks import (
+    LOADERS,
     Relevance,
     load_oxford5k,
     load_paris6k,
@@ -12,6 +13,7 @@ from sklearn_cmac.datasets._queries import add_distractors, as_benchmark
 from sklearn_cmac.datasets._scenes import make_object_scenes
 
 __all__ = [
+    "LOADERS",
     "Relevance",
     "add_distractors",
     "as_benchmark",

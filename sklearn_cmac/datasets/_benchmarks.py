@@ -8,16 +8,22 @@
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._folder import find_photos
+from sklearn_cmac.datasets._ground_truth import (
+    PROTOCOLS,
+    GroundTruth,
+    Request,
+    read_official,
+    read_revisited,
+)
 from sklearn_cmac.photos import Photo, PhotoError, Query
 
 # Files of Paris6k that are damaged as published, and that its authors leave out.
@@ -32,28 +38,12 @@ _PARIS_CORRUPT = frozenset(
     )
 )  # fmt: skip
 
-# What counts as positive and as junk in each of the revisited protocols.
-_REVISITED = {
-    "easy": (("easy",), ("junk", "hard")),
-    "medium": (("easy", "hard"), ("junk",)),
-    "hard": (("hard",), ("junk", "easy")),
-}
-
 
 class Relevance(NamedTuple):
     """Which photos answer a query, and which do not count, as indices into the photos."""
 
     positives: np.ndarray
     junk: np.ndarray
-
-
-class _Request(NamedTuple):
-    """A query as the annotation has it, everything by name."""
-
-    photo: str
-    box: tuple[float, float, float, float]
-    positives: Sequence[str]
-    junk: Sequence[str]
 
 
 def load_oxford5k(
@@ -197,6 +187,14 @@ def load_rparis6k(
     return _load_revisited("rparis6k", photos_dir, annotations, missing, photo_scale, protocol)
 
 
+LOADERS: dict[str, Callable[..., Bunch]] = {
+    "oxford5k": load_oxford5k,
+    "paris6k": load_paris6k,
+    "roxford5k": load_roxford5k,
+    "rparis6k": load_rparis6k,
+}
+
+
 def _load_official(
     name: str,
     photos_dir: str | os.PathLike[str],
@@ -204,28 +202,8 @@ def _load_official(
     missing: str,
     photo_scale: float | Mapping[str, float],
 ) -> Bunch:
-    folder = Path(photos_dir if annotations_dir is None else annotations_dir)
-    files = sorted(folder.rglob("*_query.txt"))
-    if not files:
-        raise PhotoError(f"{folder}: has no *_query.txt, the annotation files of {name}")
-    paths = {path.stem: path for path in find_photos(photos_dir) if path.stem not in _PARIS_CORRUPT}
-    requests = [_read_request(file) for file in files]
-    return _assemble(name, "official", None, paths, requests, missing, photo_scale)
-
-
-def _read_request(file: Path) -> _Request:
-    fields = file.read_text().split()
-    if len(fields) != 5:
-        raise PhotoError(f"{file}: expected a name and four numbers, got {' '.join(fields)[:60]!r}")
-    lists = {}
-    for kind in ("good", "ok", "junk"):
-        path = file.with_name(file.name.replace("_query.txt", f"_{kind}.txt"))
-        if not path.is_file():
-            raise PhotoError(f"{path}: is missing beside {file.name}")
-        lists[kind] = path.read_text().split()
-    x0, y0, x1, y1 = map(float, fields[1:])
-    photo = fields[0].removeprefix("oxc1_")
-    return _Request(photo, (x0, y0, x1, y1), lists["good"] + lists["ok"], lists["junk"])
+    truth = read_official(photos_dir if annotations_dir is None else annotations_dir, name)
+    return _assemble(name, "official", truth, photos_dir, missing, photo_scale)
 
 
 def _load_revisited(
@@ -236,71 +214,33 @@ def _load_revisited(
     photo_scale: float | Mapping[str, float],
     protocol: str,
 ) -> Bunch:
-    if protocol not in _REVISITED:
-        raise ValueError(f"protocol is one of {list(_REVISITED)}, got {protocol!r}")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is one of {list(PROTOCOLS)}, got {protocol!r}")
     file = Path(photos_dir if annotations is None else annotations)
-    file = file / f"gnd_{name}.pkl" if file.is_dir() else file
-    truth = _read_plain_pickle(file)
-    names = truth["imlist"]
-    positive, junk = _REVISITED[protocol]
-    requests = [
-        _Request(
-            photo,
-            tuple(map(float, entry["bbx"])),  # type: ignore[arg-type]
-            [names[i] for kind in positive for i in entry[kind]],
-            [names[i] for kind in junk for i in entry[kind]],
-        )
-        for photo, entry in zip(truth["qimlist"], truth["gnd"])
-    ]
-    paths = {path.stem: path for path in find_photos(photos_dir)}
-    return _assemble(name, protocol, names, paths, requests, missing, photo_scale)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads containers, numbers and strings; whatever would import anything is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _read_plain_pickle(file: Path) -> Mapping[str, Any]:
-    try:
-        with open(file, "rb") as content:
-            truth = _PlainUnpickler(content).load()
-        complete = {"imlist", "qimlist", "gnd"} <= set(truth)
-    except OSError as error:
-        raise PhotoError(f"{file}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # damaged pickles raise whatever the damage leads to
-        raise PhotoError(
-            f"{file}: is not a revisited ground truth of plain containers ({error}); nothing of it "
-            "was run"
-        ) from error
-    if not complete:
-        raise PhotoError(f"{file}: lacks imlist, qimlist or gnd")
-    return truth
+    truth = read_revisited(file / f"gnd_{name}.pkl" if file.is_dir() else file, protocol)
+    return _assemble(name, protocol, truth, photos_dir, missing, photo_scale)
 
 
 def _assemble(
     name: str,
     protocol: str,
-    listed: Sequence[str] | None,
-    paths: Mapping[str, Path],
-    requests: Sequence[_Request],
+    truth: GroundTruth,
+    photos_dir: str | os.PathLike[str],
     missing: str,
     photo_scale: float | Mapping[str, float],
 ) -> Bunch:
-    """Match the annotation with the photos that are there, and say what did not match.
-
-    The official annotation has no list of all photos: all that are there are ranked.
-    """
+    """Match the annotation with the photos that are there, and say what did not match."""
     if missing not in ("error", "restrict"):
         raise ValueError(f"missing is 'error' or 'restrict', got {missing!r}")
-    annotated = set(listed or ()).union(*((r.photo, *r.positives, *r.junk) for r in requests))
-    absent = annotated - set(paths)
+    found = _by_name(photos_dir)
+    annotated = set(truth.ranked or ()).union(
+        *((r.photo, *r.positives, *r.junk) for r in truth.requests)
+    )
+    absent = annotated - set(found)
     if len(absent) == len(annotated):
         raise PhotoError(
             f"{name}: none of the {len(annotated)} annotated photos is there; the folder has "
-            f"names such as {min(paths)!r}, the annotation {min(annotated)!r}. Is it the folder "
+            f"names such as {min(found)!r}, the annotation {min(annotated)!r}. Is it the folder "
             "of another benchmark?"
         )
     if absent and missing == "error":
@@ -308,19 +248,19 @@ def _assemble(
             f"{name}: {len(absent)} of {len(annotated)} annotated photos are missing, such as "
             f"{min(absent)!r}. Complete the folder, or pass missing='restrict' to use the rest."
         )
-    names = [photo for photo in listed or sorted(paths) if photo in paths]
-    index = {photo: i for i, photo in enumerate(names)}
-    queries, relevance = [], []
-    for request in requests:
-        positives = _indices(request.positives, index)
-        if request.photo in paths and len(positives):
-            photo = Photo(paths[request.photo], name=request.photo)
-            x0, y0, x1, y1 = np.multiply(request.box, _scale_of(request.photo, photo_scale))
-            queries.append(Query(photo, (x0, y0, x1, y1)))
-            relevance.append(Relevance(positives, _indices(request.junk, index)))
+    ranked = sorted(found) if truth.ranked is None else truth.ranked
+    names = [photo for photo in ranked if photo in found]
+    _check_once(found, annotated.union(names), name, photos_dir)
+    paths = {photo: files[0] for photo, files in found.items()}
+    queries, relevance = _ask(truth.requests, paths, names, photo_scale)
+    if not queries:
+        raise PhotoError(
+            f"{name}: of each of {len(truth.requests)} queries the photo or all positives are "
+            "missing, so there is nothing to ask for"
+        )
     description = (
-        f"{name}, {protocol} protocol: {len(names)} photos, {len(queries)} of {len(requests)} "
-        f"queries, {sum(len(r.positives) for r in relevance)} positives"
+        f"{name}, {protocol} protocol: {len(names)} photos, {len(queries)} of "
+        f"{len(truth.requests)} queries, {sum(len(r.positives) for r in relevance)} positives"
     )
     if absent:
         description += f"; {len(absent)} of {len(annotated)} annotated photos are missing"
@@ -333,6 +273,51 @@ def _assemble(
         protocol=protocol,
         DESCR=description + ".",
     )
+
+
+def _by_name(photos_dir: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """Files by their names without the ending, by which annotations know photos."""
+    found: dict[str, list[Path]] = {}
+    for path in find_photos(photos_dir):
+        if path.stem not in _PARIS_CORRUPT:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _check_once(
+    found: Mapping[str, Sequence[Path]],
+    used: Iterable[str],
+    benchmark: str,
+    photos_dir: str | os.PathLike[str],
+) -> None:
+    """An error if several files have the name of one photo: which is the photo, nobody knows."""
+    twice = sorted(name for name in used if len(found.get(name, ())) > 1)
+    if twice:
+        first, second = found[twice[0]][:2]
+        raise PhotoError(
+            f"{benchmark}: {len(twice)} photos are there more than once, such as {twice[0]!r}: "
+            f"{first} and {second}. Move thumbnails, backups and edited copies out of "
+            f"{photos_dir}, or pass the folder that holds the originals alone."
+        )
+
+
+def _ask(
+    requests: Sequence[Request],
+    paths: Mapping[str, Path],
+    names: Sequence[str],
+    photo_scale: float | Mapping[str, float],
+) -> tuple[list[Query], list[Relevance]]:
+    """The queries whose photo is there and whose positives are ranked, and what answers them."""
+    index = {photo: i for i, photo in enumerate(names)}
+    queries, relevance = [], []
+    for request in requests:
+        positives = _indices(request.positives, index)
+        if request.photo in paths and len(positives):
+            photo = Photo(paths[request.photo], name=request.photo)
+            x0, y0, x1, y1 = np.multiply(request.box, _scale_of(request.photo, photo_scale))
+            queries.append(Query(photo, (x0, y0, x1, y1)))
+            relevance.append(Relevance(positives, _indices(request.junk, index)))
+    return queries, relevance
 
 
 def _scale_of(photo: str, photo_scale: float | Mapping[str, float]) -> float:

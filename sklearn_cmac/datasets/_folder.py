@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from PIL import Image
 from sklearn.utils import Bunch
 
-from sklearn_cmac.photos import Photo, PhotoError
+from sklearn_cmac.datasets._tables import read_table
+from sklearn_cmac.photos import Box, Photo, PhotoError, check_box
 from sklearn_cmac.pixels import photo_size
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
+_CORNERS = ("x0", "y0", "x1", "y1")
+# Formats that Pillow opens and that are no photos: EPS starts Ghostscript and WMF needs Windows to
+# be drawn, of MPEG only the size is read, and the others hold data that Pillow cannot show.
+_NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+# What phones, cameras and browsers write and Pillow does not open without a plugin.
+_OTHER_ENDINGS = {
+    ".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".hif", ".jxl", ".nef", ".orf",
+    ".pef", ".raf", ".raw", ".rw2", ".srw",
+}  # fmt: skip
 
 
 def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     """The image files in a folder and its sub-folders, by their ending, sorted.
+
+    Endings are those that Pillow opens, with the plugins that are registered with it. Files and
+    sub-folders whose name begins with a dot are skipped.
 
     Parameters
     ----------
@@ -31,6 +44,11 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     ------
     PhotoError
         If there is no such folder, or no image file in it.
+
+    Warns
+    -----
+    UserWarning
+        If photos are left out since Pillow does not open their format, such as .heic.
     """
     return [Path(path) for path in image_paths(folder)]
 
@@ -39,15 +57,34 @@ def image_paths(folder: str | os.PathLike[str]) -> list[str]:
     """The same as strings, which for a million files take a tenth of the memory."""
     if not os.path.isdir(folder):
         raise PhotoError(f"{folder}: is not a folder")
-    paths = [
-        os.path.join(parent, file)
-        for parent, _, files in os.walk(folder)
-        for file in files
-        if os.path.splitext(file)[1].lower() in _SUFFIXES and not file.startswith(".")
-    ]
+    readable, left_out, paths = _readable_endings(), Counter[str](), []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            ending = os.path.splitext(file)[1].lower()
+            if ending in readable and not file.startswith("."):
+                paths.append(os.path.join(parent, file))
+            elif ending in _OTHER_ENDINGS and not file.startswith("."):
+                left_out[ending] += 1
+    unread = ""
+    if left_out:
+        counts = ", ".join(f"{ending} {n}" for ending, n in sorted(left_out.items()))
+        unread = (
+            f"{left_out.total()} photos are left out, whose format Pillow does not open "
+            f"({counts}); convert them to JPEG, or register a plugin for them with Pillow"
+        )
     if not paths:
-        raise PhotoError(f"{folder}: has no image file ({', '.join(sorted(_SUFFIXES))})")
+        raise PhotoError(f"{folder}: has no image file, such as .jpg or .png. {unread}".strip())
+    if unread:
+        warnings.warn(f"{folder}: {unread}", stacklevel=3)
     return sorted(paths, key=lambda path: path.split(os.sep))
+
+
+def _readable_endings() -> set[str]:
+    """Endings of the photos that Pillow opens; MPO is opened as the JPEG that it begins with."""
+    endings = Image.registered_extensions()
+    formats = {*Image.OPEN, "MPO"} - _NO_PHOTOS
+    return {ending for ending, form in endings.items() if form in formats}
 
 
 def load_photo_folder(
@@ -62,25 +99,37 @@ def load_photo_folder(
     folder : path
         Searched with its sub-folders.
     labels : path, optional
-        A CSV file with a header and columns `filename` (relative to `folder`) and
-        `instance`. An empty instance is a distractor. If there are columns `width` and
-        `height` as well, they must be those of the photos. Other columns are ignored. Default:
-        each sub-folder is an instance, and photos right in `folder` or in a sub-folder whose
-        name starts with an underscore are distractors.
+        A table with a header and columns `filename` (relative to `folder`) and `instance`. An
+        empty instance is a distractor. If there are columns `width` and `height` as well, they
+        must be those of the photos. Other columns are ignored. Default: each sub-folder is an
+        instance, and photos right in `folder` or in a sub-folder whose name starts with an
+        underscore are distractors.
     boxes : path, optional
-        A CSV file with columns `filename`, `x0`, `y0`, `x1` and `y1`, in pixels.
+        A table with columns `filename`, `x0`, `y0`, `x1` and `y1`, in pixels, and a row for
+        each object that is asked for: a photo may have several.
 
     Returns
     -------
     Bunch
         With `photos` (list of `Photo`, in the order of the table, or sorted by name), `target`
-        (list of str, one label per photo, "" for distractors) and `DESCR`.
+        (list of str, one label per photo, "" for distractors), `boxes` (for each photo the list
+        of its boxes, the first of which is the `box` of its `Photo`) and `DESCR`.
 
     Raises
     ------
     PhotoError
-        If a photo of a table is not in the folder, is of another size than the table says, or a
-        box is no box.
+        If a table cannot be read, a photo of it is not in the folder, is of another size than
+        the table says or has two labels, or a box is no box.
+
+    Warns
+    -----
+    UserWarning
+        If a photo is listed more than once with one label; it counts once.
+
+    Notes
+    -----
+    Tables are UTF-8 text with commas, semicolons or tabs between cells. Names may have
+    backslashes where the folder has sub-folders.
 
     Examples
     --------
@@ -99,39 +148,76 @@ def load_photo_folder(
         paths = find_photos(folder)
         target = [_instance_of(path.relative_to(folder).parts) for path in paths]
     else:
-        rows = list(_read_table(labels, ("filename", "instance")))
-        paths = [folder / row["filename"] for row in rows]
+        rows = read_table(labels, ("filename", "instance"))
+        paths = [_path_in(folder, row["filename"]) for row in rows]
         target = [row["instance"] for row in rows]
-        missing = [path for path in paths if not path.is_file()]
+        missing = [row["filename"] for row, path in zip(rows, paths) if not path.is_file()]
         if missing:
             raise PhotoError(
                 f"{len(missing)} of {len(paths)} photos of {labels} are not in {folder}; the first "
-                f"is {missing[0].relative_to(folder)}"
+                f"is {missing[0]!r}"
             )
         _check_sizes(labels, rows, paths)
-    box_of = {} if boxes is None else _read_boxes(boxes, folder)
-    unknown = set(box_of) - set(paths)
+    listed = _each_once(labels or folder, paths, target)
+    boxes_of = {} if boxes is None else _read_boxes(boxes, folder)
+    unknown = boxes_of.keys() - listed.keys()
     if unknown:
         raise PhotoError(f"{boxes}: has a box for {min(unknown)}, which is not among the photos")
+    photos, target, of_photo = [], [], []
+    for real, (path, label) in listed.items():
+        own = boxes_of.get(real, [])
+        photos.append(Photo(path, box=own[0] if own else None))
+        target.append(label)
+        of_photo.append(own)
     return Bunch(
-        photos=[Photo(path, box=box_of.get(path)) for path in paths],
+        photos=photos,
         target=target,
-        DESCR=f"{len(paths)} photos of {len(set(target) - {''})} instances in {folder}, "
-        f"{target.count('')} of them distractors, {len(box_of)} with a box.",
+        boxes=of_photo,
+        DESCR=f"{len(photos)} photos of {len(set(target) - {''})} instances in {folder}, "
+        f"{target.count('')} of them distractors, {sum(map(len, of_photo))} boxes.",
     )
 
 
+def _path_in(folder: Path, name: str) -> Path:
+    """The file that a table names, which may have been written on Windows."""
+    path = folder / name
+    return path if path.is_file() else folder / name.replace("\\", "/")
+
+
+def _each_once(
+    origin: str | os.PathLike[str], paths: Sequence[Path], target: Sequence[str]
+) -> dict[str, tuple[Path, str]]:
+    """Path and label of each file by its real path, in whatever spellings it is listed."""
+    listed: dict[str, tuple[Path, str]] = {}
+    again = []
+    for path, label in zip(paths, target):
+        first, known = listed.setdefault(os.path.realpath(path), (path, label))
+        if known != label:
+            raise PhotoError(
+                f"{origin}: {first} has the labels {known!r} and {label!r}; a photo has one"
+            )
+        if first is not path:
+            again.append(path)
+    if again:
+        warnings.warn(
+            f"{origin}: {len(again)} photos are listed more than once, such as {again[0]}; each "
+            "counts once",
+            stacklevel=3,
+        )
+    return listed
+
+
 def _check_sizes(
-    table: str | os.PathLike[str], rows: list[dict[str, str]], paths: list[Path]
+    table: str | os.PathLike[str], rows: Sequence[Mapping[str, str]], paths: Sequence[Path]
 ) -> None:
     """An error if photos are not as large as their rows say: then rows are of other photos."""
-    if not rows or not {"width", "height"} <= set(rows[0]):
-        return
     wrong = []
     for row, path in zip(rows, paths):
-        found, stated = photo_size(path), (row["width"], row["height"])
-        if stated not in ((str(found[0]), str(found[1])), (str(found[1]), str(found[0]))):
-            wrong.append(f"{row['filename']} has {found[0]}x{found[1]}, not {'x'.join(stated)}")
+        stated = row.get("width", ""), row.get("height", "")
+        if all(stated):
+            found = photo_size(path)
+            if not _is_size(stated, found):
+                wrong.append(f"{row['filename']} has {found[0]}x{found[1]}, not {'x'.join(stated)}")
     if wrong:
         raise PhotoError(
             f"{table}: {len(wrong)} of {len(rows)} photos are of another size than their row says; "
@@ -139,20 +225,24 @@ def _check_sizes(
         )
 
 
+def _is_size(stated: tuple[str, str], found: tuple[int, int]) -> bool:
+    """Whether cells hold a photo's width and height; before it was turned upright will do."""
+    try:
+        return sorted(map(float, stated)) == sorted(found)
+    except ValueError:
+        return False
+
+
 def _instance_of(parts: tuple[str, ...]) -> str:
     return "" if len(parts) == 1 or parts[0].startswith("_") else parts[0]
 
 
-def _read_boxes(file: str | os.PathLike[str], folder: Path) -> dict[Path, Any]:
-    corners = ("x0", "y0", "x1", "y1")
-    rows = _read_table(file, ("filename", *corners))
-    return {folder / row["filename"]: tuple(row[corner] for corner in corners) for row in rows}
-
-
-def _read_table(file: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    with open(file, newline="", encoding="utf-8-sig") as table:
-        reader = csv.DictReader(table)
-        lacking = set(columns) - set(reader.fieldnames or ())
-        if lacking:
-            raise PhotoError(f"{file}: lacks the columns {sorted(lacking)} of {list(columns)}")
-        yield from reader
+def _read_boxes(file: str | os.PathLike[str], folder: Path) -> dict[str, list[Box]]:
+    """Boxes by the real path of their photo; one that is listed twice counts once."""
+    found: dict[str, list[Box]] = {}
+    for row in read_table(file, ("filename", *_CORNERS)):
+        boxes = found.setdefault(os.path.realpath(_path_in(folder, row["filename"])), [])
+        box = check_box([row[corner] for corner in _CORNERS], f"{file}, {row['filename']}")
+        if box not in boxes:
+            boxes.append(box)
+    return found

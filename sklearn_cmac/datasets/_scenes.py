@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_cmac.photos import Box, Photo, PhotoError, read_source
+from sklearn_cmac.photos import Box, Photo, PhotoError, PhotoSource, read_source
 from sklearn_cmac.pixels import decode
 
 # Photos that scikit-learn and scikit-image install; drawings and pages of text are left out.
@@ -34,8 +33,8 @@ def make_object_scenes(
     n_distractors: int = 24,
     *,
     size: tuple[int, int] = (640, 480),
-    sources: Sequence[Any] | None = None,
-    random_state: Any = 0,
+    sources: Sequence[Photo | PhotoSource] | None = None,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> Bunch:
     """Make photos of objects of irregular shape, each seen in several scenes.
 
@@ -104,7 +103,7 @@ def _sample_photos() -> list[Image.Image]:
     return images
 
 
-def _read(source: Any) -> Image.Image:
+def _read(source: Photo | PhotoSource) -> Image.Image:
     photo = source if isinstance(source, Photo) else Photo(source)
     return Image.fromarray(decode(read_source(photo), photo.name, max_size=1024)[0])
 
