@@ -145,7 +145,8 @@ def scaled_box(
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     # Orientations 5 to 8 lay the photo on its side: upright, width and height change places.
-    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    # Files hold other numbers, and texts, there too: they turn nothing.
+    on_its_side = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
     return image.size[::-1] if on_its_side else image.size
 
 
