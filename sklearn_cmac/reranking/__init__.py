@@ -9,6 +9,7 @@ from sklearn_cmac.reranking._expansion import (
 from sklearn_cmac.reranking._graph import Diffusion, ReciprocalNeighbors
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
 from sklearn_cmac.reranking._localization import Localization
+from sklearn_cmac.reranking._named import EXPANSION, RERANKING, make_chain
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 from sklearn_cmac.reranking._verification import (
     SpatialVerification,
@@ -17,6 +18,8 @@ from sklearn_cmac.reranking._verification import (
 )
 
 __all__ = [
+    "EXPANSION",
+    "RERANKING",
     "DatabaseAugmentation",
     "DescribedQuery",
     "Diffusion",
@@ -31,6 +34,7 @@ __all__ = [
     "augment_database",
     "expand_queries",
     "find_transform",
+    "make_chain",
     "match_features",
     "match_regions",
 ]
