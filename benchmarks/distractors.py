@@ -4,13 +4,14 @@
 
 A folder of scenes is made, 96 of them labelled and boxed, the others distractors. The scenes are
 described into a folder of flat files with their region vectors, and ranked by the boxed queries
-with region matching of the first 1,000. Prints processor time, bytes and the process's memory
-while it goes on, and what that comes to for 105,134 photos. No photos are needed.
+with region matching of the first 1,000. Prints processor time, bytes and the process's memory on
+the way, and what that comes to for 105,134 photos. No photos are needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 import warnings
@@ -18,12 +19,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from sklearn_cmac import make_cmac_pipeline, make_rmac_pipeline
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import add_distractors, as_benchmark, make_object_scenes
 from sklearn_cmac.evaluation import evaluate
-from sklearn_cmac.search import RegionMatching
+from sklearn_cmac.pipelines import SYSTEMS
+from sklearn_cmac.reranking import make_chain
 
-SYSTEMS = {"R-MAC": make_rmac_pipeline, "clusters": make_cmac_pipeline}
+COMPARED = ("rmac", "cmac")
+HEADER = ("photos", "seconds", "memory in MB", "bytes on disk")
 OXFORD105K = 105_134
 
 
@@ -34,23 +37,25 @@ def resident() -> float:
 
 
 class Watched(list):
-    """Photos that report the state of the run whenever a sixth of them has been asked for."""
+    """Photos that note the state of the run whenever a sixth of them has been asked for."""
 
     def __init__(self, photos: list, folder: Path):
         super().__init__(photos)
         self.folder, self.started = folder, time.process_time()
+        self.rows: list[tuple[str, ...]] = []
 
     def __getitem__(self, which):
         every = max(1, len(self) // 6 // 32) * 32
         if isinstance(which, slice) and which.start and which.start % every == 0:
-            self.report(which.start)
+            self.note(which.start)
         return super().__getitem__(which)
 
-    def report(self, n: int) -> float:
-        """Print the state with n photos described, and return the processor time for each."""
+    def note(self, n: int) -> float:
+        """Note the state with n photos described, and return the processor time for each."""
         on_disk = sum(file.stat().st_size for file in self.folder.rglob("*.bin"))
         seconds = time.process_time() - self.started
-        print(f"| {n} | {seconds:.1f} | {resident():.0f} | {on_disk} |", flush=True)
+        self.rows.append((str(n), f"{seconds:.1f}", f"{resident():.0f}", str(on_disk)))
+        print(*self.rows[-1], file=sys.stderr, flush=True)
         return seconds / n
 
 
@@ -66,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--size", type=int, nargs=2, default=(1024, 768), metavar=("W", "H"))
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", default=COMPARED, choices=COMPARED)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     size = tuple(args.size)
@@ -79,19 +84,19 @@ def main() -> None:
         print(benchmark.DESCR)
         fit_on = make_object_scenes(random_state=2, size=size).photos
         for name in args.systems:
-            pipeline = SYSTEMS[name](whiten__shrinkage=1.0).fit(fit_on)
-            print(f"\n{name}\n| photos | seconds | memory in MB | bytes on disk |")
-            print("|---|---|---|---|")
+            label = SYSTEMS[name].label
+            pipeline = SYSTEMS[name].make(whiten__shrinkage=1.0).fit(fit_on)
             place = Path(scratch) / name
             benchmark.photos = Watched(benchmark.photos, place)
             evaluation = evaluate(
                 benchmark,
-                {name: pipeline},
-                steps={"plain": [], "matching": [("match", RegionMatching())]},
+                {label: pipeline},
+                steps={"plain": make_chain(), "matching": make_chain("matching")},
                 folder=place,
             )
-            seconds = benchmark.photos.report(len(benchmark.photos))
-            print(f"\n{evaluation}\n")
+            seconds = benchmark.photos.note(len(benchmark.photos))
+            table = as_table(HEADER, benchmark.photos.rows)
+            print(f"\n{label}\n\n{table}\n\n{evaluation}\n", flush=True)
             plain, matching = evaluation.rows
             print(
                 f"{OXFORD105K} photos: {seconds * OXFORD105K / 3600:.1f} hours of "

@@ -11,27 +11,21 @@ is left out of its ranking. Prints a table in Markdown.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_cmac import (
-    RetrievalScorer,
-    make_cmac_pipeline,
-    make_mac_pipeline,
-    make_rmac_pipeline,
-)
+from sklearn_cmac import RetrievalScorer
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import find_photos, load_photo_folder
+from sklearn_cmac.pipelines import SYSTEMS
 
-SYSTEMS = {
-    "MAC": make_mac_pipeline,
-    "R-MAC": make_rmac_pipeline,
-    "clusters": partial(make_cmac_pipeline, "paper"),
-}
+COMPARED = ("mac", "rmac", "paper")
+SCORES = ("whole photos", "boxed, crop X", "boxed, crop I")
 
 
 def measure(pipeline, photos, target) -> list[float]:
@@ -64,7 +58,7 @@ def main() -> None:
     parser.add_argument("--layer", nargs="+", default=["default"])
     parser.add_argument("--max-size", type=int, default=1024)
     parser.add_argument("--shrinkage", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", default=COMPARED, choices=COMPARED)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     paris, test = load(args.data)
@@ -73,11 +67,10 @@ def main() -> None:
     noise = type("Chance", (), {"transform": lambda self, X: rng.standard_normal((len(X), 64))})
     print(f"{len(paris)} photos to fit on; {test.DESCR}")
     print(f"random order: {100 * chance(noise(), test.photos, test.target):.1f}\n")
-    print("| layer | system | shrinkage | whole photos | boxed, crop X | boxed, crop I | s/photo |")
-    print("|---|---|---|---|---|---|---|")
+    rows = []
     for layer in args.layer:
         for name in args.systems:
-            pipeline = SYSTEMS[name](
+            pipeline = SYSTEMS[name].make(
                 features__store=args.store,
                 features__backbone=args.backbone,
                 features__weights=args.weights,
@@ -90,8 +83,12 @@ def main() -> None:
                 started = time.perf_counter()
                 pipeline.transform(test.photos)
                 seconds = (time.perf_counter() - started) / len(test.photos)
-                cells = " | ".join(f"{s:.1f}" for s in measure(pipeline, test.photos, test.target))
-                print(f"| {layer} | {name} | {shrinkage:g} | {cells} | {seconds:.3f} |", flush=True)
+                cells = [f"{s:.1f}" for s in measure(pipeline, test.photos, test.target)]
+                label = SYSTEMS[name].label
+                rows.append([layer, label, f"{shrinkage:g}", *cells, f"{seconds:.3f}"])
+                print(*rows[-1], file=sys.stderr, flush=True)
+    header = ["layer", "system", "shrinkage", *SCORES, "s/photo"]
+    print(as_table(header, rows))
 
 
 if __name__ == "__main__":

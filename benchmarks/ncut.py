@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import time
 import tracemalloc
 import warnings
@@ -27,6 +28,7 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from sklearn_cmac import ActivationPCA, ConvFeatureExtractor
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.regions._banded import largest_distance
 from sklearn_cmac.regions._spectral import (
@@ -162,8 +164,12 @@ def main() -> None:
     if not args.no_sklearn:
         systems |= {f"sklearn {a}": lambda p, a=a: sklearn_cut(p, a) for a in ASSIGN}
     curves: dict[str, list[tuple[int, float]]] = {}
-    print("| cells | what | seconds | ours is faster | ARI k=5 | ARI k=20 |")
-    print("|---|---|---|---|---|---|")
+    rows: list[list[str]] = []
+
+    def note(*cells: object) -> None:
+        rows.append([str(cell) for cell in cells])
+        print(*cells, file=sys.stderr, flush=True)
+
     with threadpool_limits(1):
         for n in args.cells:
             sets = embeddings(args.data, args.store, n, args.photos)
@@ -179,20 +185,22 @@ def main() -> None:
                         scores[name].append(agreement(labels, partitions))
             cells = int(median(len(points) for points in sets))
             own = np.mean([own_agreement(partitions) for partitions in expected], axis=0)
-            print(f"| {cells} | reference with itself | | | {own[0]:.3f} | {own[1]:.3f} |")
+            note(cells, "reference with itself", "", "", f"{own[0]:.3f}", f"{own[1]:.3f}")
             for name in systems:
                 taken, ari = median(seconds[name]), np.mean(scores[name], axis=0)
                 ratio = median(a / b for a, b in zip(seconds[name], seconds["ours"]))
                 curves.setdefault(name, []).append((cells, taken))
-                row = f"{taken:.3f} | {ratio:.1f}x | {ari[0]:.3f} | {ari[1]:.3f}"
-                print(f"| {cells} | {name} | {row} |", flush=True)
+                agreeing = [f"{index:.3f}" for index in ari]
+                note(cells, name, f"{taken:.3f}", f"{ratio:.1f}x", *agreeing)
             peak = max(peak_matrices(points) for points in sets)
-            print(f"| {cells} | peak memory of ours: {peak:.2f} N x N float32 | | | | |")
+            note(cells, f"peak memory of ours: {peak:.2f} N x N float32")
             for k in (5, 10, 20, 40):
                 taken = median(
                     seconds_for(points, k) for points in sets for _ in range(args.rounds)
                 )
-                print(f"| {cells} | ours, k={k} only | {taken:.3f} | | | |", flush=True)
+                note(cells, f"ours, k={k} only", f"{taken:.3f}")
+    header = ["cells", "what", "seconds", "ours is faster", "ARI k=5", "ARI k=20"]
+    print(as_table(header, rows))
     if args.plot:
         plot(curves, args.plot)
 

@@ -8,14 +8,16 @@ The protocol is that of `landmarks.py`, with whitening at shrinkage 1.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from landmarks import load, measure
+from landmarks import SCORES, load, measure
 
 from sklearn_cmac import NCutClusterer, make_cmac_pipeline
+from sklearn_cmac._markdown import as_table
 
 
 class LandmarkCut(NCutClusterer):
@@ -39,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     paris, test = load(args.data)
-    print("| cut | whole photos | boxed, crop X | boxed, crop I | s/photo |\n|---|---|---|---|---|")
+    rows = []
     cuts = {
         "float64": NCutClusterer(precision="float64"),
         "float32": NCutClusterer(),
@@ -53,8 +55,10 @@ def main() -> None:
         started = time.perf_counter()
         regions.transform(records)
         seconds = (time.perf_counter() - started) / len(records)
-        cells = " | ".join(f"{s:.1f}" for s in measure(pipeline, test.photos, test.target))
-        print(f"| {name} | {cells} | {seconds:.4f} |", flush=True)
+        cells = [f"{s:.1f}" for s in measure(pipeline, test.photos, test.target)]
+        rows.append([name, *cells, f"{seconds:.4f}"])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    print(as_table(["cut", *SCORES, "s/photo"], rows))
 
 
 if __name__ == "__main__":

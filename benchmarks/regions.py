@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -39,10 +40,11 @@ from sklearn_cmac import (
     make_mac_pipeline,
     make_rmac_pipeline,
 )
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import as_benchmark, load_paris6k, load_rparis6k
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.metrics import bootstrap_interval
-from sklearn_cmac.search import RegionMatching
+from sklearn_cmac.reranking import make_chain
 
 COLUMNS = ["L", "L-X", "L-I", "P-X", "P-I", "R-X", "R-I"]
 BASELINE = "R-MAC"
@@ -154,7 +156,7 @@ def cost(pipeline, photos: list) -> float:
 def measure(pipeline, work: list, out: Path) -> dict:
     """Average precisions by (steps, column)."""
     scores, columns = {}, iter(COLUMNS)
-    steps = {"one": [], "matching": [("match", RegionMatching())]}
+    steps = {"one": make_chain(), "matching": make_chain("matching")}
     for benchmark, fit_on, crops in work:
         rows = evaluate(
             benchmark, {"": pipeline}, fit_on, query_crops=crops, steps=steps, folder=out
@@ -184,26 +186,24 @@ def main() -> None:
         if name == BASELINE or not args.only or any(word in name for word in args.only):
             found[name] = measure(pipeline, work, args.out)
             costs[name] = cost(pipeline, photos)
-            print(name, _cells(found[name], "one"), flush=True)
-    print()
+            print(name, *_cells(found[name], "one"), file=sys.stderr, flush=True)
     baseline = found[BASELINE]
     for steps, title in (("one", "one descriptor"), ("matching", "region matching")):
-        columns = [title, *COLUMNS, "ms", "all / R-MAC"]
-        print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+        rows = []
         for name, scores in found.items():
             whole = (network + costs[name]) / (network + costs[BASELINE])
-            cells = _cells(scores, steps)
-            print(f"| {name} | {cells} | {1000 * costs[name]:.0f} | {whole:.2f} |")
-        print()
-    print(f"| difference to {BASELINE} | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
-    for name, scores in found.items():
-        for steps in ("one", "matching"):
-            cells = [_difference(scores[steps, c], baseline[steps, c]) for c in COLUMNS]
-            print(f"| {name}, {steps} | {' | '.join(cells)} |")
+            rows.append([name, *_cells(scores, steps), f"{1000 * costs[name]:.0f}", f"{whole:.2f}"])
+        print(as_table([title, *COLUMNS, "ms", f"all / {BASELINE}"], rows), end="\n\n")
+    differences = [
+        [f"{name}, {steps}", *(_difference(scores[steps, c], baseline[steps, c]) for c in COLUMNS)]
+        for name, scores in found.items()
+        for steps in ("one", "matching")
+    ]
+    print(as_table([f"difference to {BASELINE}", *COLUMNS], differences))
 
 
-def _cells(scores: dict, steps: str) -> str:
-    return " | ".join(f"{100 * scores[steps, column].mean():.1f}" for column in COLUMNS)
+def _cells(scores: dict, steps: str) -> list[str]:
+    return [f"{100 * scores[steps, column].mean():.1f}" for column in COLUMNS]
 
 
 def _difference(scores: np.ndarray, baseline: np.ndarray) -> str:

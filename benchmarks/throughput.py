@@ -17,10 +17,11 @@ from statistics import median
 import torch
 from threadpoolctl import threadpool_limits
 
-from sklearn_cmac import make_cmac_pipeline, make_rmac_pipeline
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.networks import get_backbone
 from sklearn_cmac.photos import as_photo, read_source
+from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.pixels import decode
 
 # How the time of each step is called, in the order of the walk.
@@ -49,7 +50,7 @@ def main() -> None:
     photos = photos[:: len(photos) // args.photos][: args.photos]
     decoded = [decode(read_source(as_photo(p)), str(p), max_size=1024)[0] for p in photos]
     backbone = get_backbone("efficientnet_lite0")
-    systems = {"clusters": make_cmac_pipeline("paper"), "R-MAC": make_rmac_pipeline()}
+    systems = {SYSTEMS[name].label: SYSTEMS[name].make() for name in ("paper", "rmac")}
     with threadpool_limits(1):
         for pipeline in systems.values():
             pipeline.fit(find_photos(args.data / "paris279/jpg")[::6])
@@ -69,12 +70,13 @@ def main() -> None:
     bare = medians["network", "all"]
     print(f"{len(photos)} photos, {args.rounds} rounds, one thread\n")
     print(f"The network's forward pass: {bare:.3f} s per photo\n")
-    print("| system | " + " | ".join(PARTS.values()) + " | all | all / network |")
-    print("|---" * (len(PARTS) + 3) + "|")
+    rows = []
     for name in systems:
         parts = [medians.get((name, step), 0.0) for step in PARTS]
-        cells = " | ".join(f"{part:.3f}" for part in parts)
-        print(f"| {name} | {cells} | {sum(parts):.3f} | {sum(parts) / bare:.2f} |")
+        cells = [f"{part:.3f}" for part in parts]
+        rows.append([name, *cells, f"{sum(parts):.3f}", f"{sum(parts) / bare:.2f}"])
+    header = ["system", *PARTS.values(), "all", "all / network"]
+    print(as_table(header, rows))
 
 
 def note(seconds: dict, key: tuple[str, str], started: float, n: int) -> None:

@@ -104,6 +104,11 @@ class Corridor:
         behind = self.pipeline[1:] if self.steps else self.pipeline
         return np.asarray(behind.transform(records))
 
+    @property
+    def pools(self) -> bool:
+        """Whether regions are pooled, so that there are maps with regions, and their vectors."""
+        return any(isinstance(step, Pooler) for step in self.steps)
+
     def _pooler(self) -> int:
         for i, (_, step) in enumerate(self.pipeline.steps):
             if isinstance(step, Pooler):

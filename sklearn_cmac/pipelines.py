@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.aggregation import L2Aggregator
+from sklearn_cmac.backbones import get_backbone
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.local import VLAD, BagOfWords, FisherVector, LocalFeatureExtractor
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
@@ -371,3 +374,62 @@ def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> P
     }
     present = [(name, step) for name, step in {**mac, **steps}.items() if step is not None]
     return Pipeline(present, memory=memory, verbose=verbose).set_params(**params)
+
+
+class System(NamedTuple):
+    """A named system.
+
+    Parameters
+    ----------
+    label : str
+        What tables call it.
+    make : callable
+        One of the functions above, perhaps with a preset.
+    of_network : callable, optional
+        Parameters, by their paths, that it takes from a network, whose name is given.
+    learned : bool, default=False
+        Whether it is fitted with a label for each photo, "" where there is none.
+    only : str, optional
+        The one network that it is of, or "sift". Default: any network.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.pipelines import SYSTEMS
+    >>> paper = SYSTEMS["paper"]
+    >>> paper.label, paper.of_network("resnet101")
+    ('clusters, paper', {'pca__n_components': 7})
+    >>> pipeline = paper.make(whiten__shrinkage=1.0)
+    """
+
+    label: str
+    make: Callable[..., Pipeline]
+    of_network: Callable[[str], dict[str, Any]] = lambda backbone: {}
+    learned: bool = False
+    only: str | None = None
+
+
+def _stride_of(backbone: str) -> dict[str, Any]:
+    return {"regions__stride": get_backbone(backbone, None).stride}
+
+
+def _components_of(backbone: str) -> dict[str, Any]:
+    """The paper's C."""
+    return {"pca__n_components": 7 if backbone == "resnet101" else 4}
+
+
+SYSTEMS = {
+    "mac": System("MAC", make_mac_pipeline),
+    "rmac": System("R-MAC", make_rmac_pipeline),
+    "spoc": System("SPoC", make_spoc_pipeline),
+    "crow": System("CroW", make_crow_pipeline),
+    "gem": System("GeM", make_gem_pipeline),
+    "siamac": System("siaMAC", partial(make_siamac_pipeline, whiten__distractor=""), learned=True),
+    "dir": System("DIR-grid", make_dir_pipeline, _stride_of),
+    "neural-codes": System("neural codes", make_neural_codes_pipeline, only="vgg16"),
+    "paper": System("clusters, paper", partial(make_cmac_pipeline, "paper"), _components_of),
+    "cmac": System("clusters, default", make_cmac_pipeline),
+    "mixed": System("squares and clusters", partial(make_cmac_pipeline, "mixed")),
+    "bow": System("BoW", make_bow_pipeline, only="sift"),
+    "vlad": System("VLAD", make_vlad_pipeline, only="sift"),
+    "fisher": System("Fisher vector", make_fisher_pipeline, only="sift"),
+}

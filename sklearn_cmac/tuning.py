@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
+from sklearn.utils import Bunch
 
 from sklearn_cmac.metrics import RetrievalScorer
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def tune(
-    estimator: Any,
+    estimator: BaseEstimator,
     grid: Mapping[str, Sequence[Any]],
-    folder: Any,
+    folder: Bunch,
     *,
     queries: str = "all",
     distractor: Any = "",
@@ -53,7 +59,7 @@ def tune(
     Raises
     ------
     ValueError
-        If there are fewer objects than folds.
+        As `check_tuning` does, before any photo is described.
 
     Examples
     --------
@@ -66,16 +72,11 @@ def tune(
     >>> len(search.cv_results_["mean_test_score"])
     2
     """
+    check_tuning(estimator, grid, folder, distractor=distractor, n_folds=n_folds)
     groups = [
         f"object {label}" if label != distractor else f"distractor {i}"
         for i, label in enumerate(folder.target)
     ]
-    n_objects = len(set(folder.target) - {distractor})
-    if n_objects < n_folds:
-        raise ValueError(
-            f"{n_objects} labelled objects cannot be spread over {n_folds} folds; label more, or "
-            "take fewer folds"
-        )
     search = GridSearchCV(
         estimator,
         dict(grid),
@@ -86,6 +87,54 @@ def tune(
         verbose=3 if verbose else 0,
     )
     return search.fit(folder.photos, folder.target, groups=groups)
+
+
+def check_tuning(
+    estimator: BaseEstimator,
+    grid: Mapping[str, Sequence[Any]],
+    folder: Bunch,
+    *,
+    distractor: Any = "",
+    n_folds: int = 3,
+) -> None:
+    """Refuse at once what a grid search would stumble over after hours.
+
+    Parameters
+    ----------
+    estimator, grid, folder, distractor, n_folds
+        As for `tune`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer objects than folds, the estimator has no such parameter, or its step
+        does not take such a value.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> from sklearn_cmac.datasets import make_object_scenes
+    >>> from sklearn_cmac.tuning import check_tuning
+    >>> scenes = make_object_scenes(n_objects=4, n_scenes=2, n_distractors=2, size=(320, 240))
+    >>> check_tuning(make_rmac_pipeline(), {"whiten__shrinkage": [-1]}, scenes)
+    Traceback (most recent call last):
+    ...
+    sklearn.utils._param_validation.InvalidParameterError: The 'shrinkage' parameter of ...
+    """
+    n_objects = len(set(folder.target) - {distractor})
+    if n_objects < n_folds:
+        raise ValueError(
+            f"{n_objects} labelled objects cannot be spread over {n_folds} folds; label more, or "
+            "take fewer folds"
+        )
+    ParameterGrid(dict(grid))  # refuses what is no list of values
+    for path, values in grid.items():
+        owner = path.rpartition("__")[0]
+        for value in values:
+            tried = clone(estimator).set_params(**{path: value})
+            step = tried.get_params()[owner] if owner else tried
+            if hasattr(step, "_parameter_constraints"):
+                step._validate_params()
 
 
 def tuning_rows(search: GridSearchCV) -> list[dict[str, Any]]:
@@ -127,7 +176,8 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        ``best.joblib``, ``settings.csv`` and ``scores.png``.
+        ``best.joblib``, ``settings.csv`` and ``scores.png``. Without matplotlib there is no
+        picture, and a warning says so.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,11 +188,16 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    plot_tuning(search).savefig(files[2], bbox_inches="tight", dpi=120)
+    try:
+        picture = plot_tuning(search)
+    except ImportError as error:
+        warnings.warn(f"{files.pop().name} is left out: {error}", stacklevel=2)
+    else:
+        picture.savefig(files[2], bbox_inches="tight", dpi=120)
     return files
 
 
-def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None) -> Any:
+def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None) -> Figure:
     """mAP over one or two parameters; of all others, the best value counts.
 
     Parameters

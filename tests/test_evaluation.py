@@ -1,9 +1,7 @@
 """Evaluation and tuning: what is caught, what is kept, and what is written."""
 
 import csv
-import json
 
-import joblib
 import numpy as np
 import pytest
 from conftest import shared_folder
@@ -11,7 +9,6 @@ from PIL import Image
 from sklearn.base import BaseEstimator
 
 from sklearn_cmac import Photo, PhotoError, Query, RetrievalScorer, make_rmac_pipeline
-from sklearn_cmac.cli import main
 from sklearn_cmac.datasets import (
     add_distractors,
     as_benchmark,
@@ -67,14 +64,6 @@ def fit_folder(others, tmp_path_factory):
 
 def rmac(**params):
     return make_rmac_pipeline(whiten__shrinkage=1.0, whiten__n_components=32, **params)
-
-
-def command(folder, fit_folder, out, *more):
-    return [
-        "evaluate", "folder", "--photos", str(folder), "--labels", str(folder / "labels.csv"),
-        "--boxes", str(folder / "boxes.csv"), "--fit-on", str(fit_folder), "--out", str(out),
-        *more,
-    ]  # fmt: skip
 
 
 # -- planted mistakes -------------------------------------------------------------------------
@@ -195,69 +184,6 @@ def test_distractors_of_several_folders_all_count(scenes, others, tmp_path):
 # -- what is kept -----------------------------------------------------------------------------
 
 
-def numbers(folder):
-    """The table without its timings."""
-    results = json.loads((folder / "results.json").read_text())
-    for row in results["rows"]:
-        for name in [name for name in row if name.startswith("seconds")]:
-            del row[name]
-    return results
-
-
-@pytest.mark.parametrize("passes", [1, 2, 4])
-def test_a_killed_evaluation_goes_on_and_gives_the_same_table(
-    passes, folder, fit_folder, tmp_path, capsys, monkeypatch
-):
-    more = ["--system", "mac,rmac", "--rerank", "none,matching", "--expand", "none,qe"]
-    assert main(command(folder, fit_folder, tmp_path / "whole", *more)) == 0
-    calls = []
-    from sklearn_cmac.pooling import ClusterMaxPooler
-
-    transform = ClusterMaxPooler.transform
-
-    def dies(self, X):
-        calls.append(len(X))
-        if len(calls) > passes:
-            raise KeyboardInterrupt
-        return transform(self, X)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ClusterMaxPooler, "transform", dies)
-        with pytest.raises(KeyboardInterrupt):
-            main(command(folder, fit_folder, tmp_path / "part", *more))
-    assert not (tmp_path / "part/results.json").exists()
-    assert main(command(folder, fit_folder, tmp_path / "part", *more)) == 0
-    assert numbers(tmp_path / "part") == numbers(tmp_path / "whole")
-    # Once more, nothing is described or ranked.
-    calls.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(ClusterMaxPooler, "transform", dies)
-        assert main(command(folder, fit_folder, tmp_path / "part", *more)) == 0
-    assert calls == []
-
-
-def test_results_hold_the_protocol_in_full(folder, fit_folder, tmp_path, capsys):
-    more = ["--system", "rmac", "--query-crop", "activations,image"]
-    assert main(command(folder, fit_folder, tmp_path, *more)) == 0
-    printed = capsys.readouterr().out
-    assert "boxes that lie in their photo: 16" in printed
-    results = json.loads((tmp_path / "results.json").read_text())
-    protocol = results["protocol"]
-    system = protocol["systems"]["R-MAC"]
-    assert system["network"] == "efficientnet_lite0"
-    assert system["layer"] == "head"
-    assert len(system["weights sha256"]) == 64
-    assert system["longest side in pixels"] == 1024
-    assert protocol["fitted on"]["photos"] == 14
-    assert protocol["query boxes are cropped in"] == ["activations", "image"]
-    assert {"numpy", "torch", "sklearn-cmac", "python"} <= set(protocol["versions"])
-    with open(tmp_path / "per_query.csv", newline="") as file:
-        table = list(csv.DictReader(file))
-    assert len(table) == 16
-    column = [float(row["R-MAC, image, plain"]) for row in table]
-    assert np.mean(column) == pytest.approx(results["rows"][1]["mean_average_precision"])
-
-
 def test_a_chain_goes_on_from_its_beginning_and_ends_the_same(scenes, others):
     pipeline = rmac().fit(others.photos)
     match, expand = ("m", RegionMatching()), ("q", QueryExpansion(2))
@@ -268,58 +194,7 @@ def test_a_chain_goes_on_from_its_beginning_and_ends_the_same(scenes, others):
     assert together.rows[1].average_precision == alone.rows[0].average_precision
 
 
-@pytest.mark.parametrize(
-    ("more", "reason"),
-    [
-        (["--system", "rmac,none"], "'none' is none of mac, rmac, cmac"),
-        (["--photo-scale", "nofile.csv:a:b"], "a scale is a number or FILE.csv:NAME:SCALE"),
-    ],
-)
-def test_wrong_options_are_explained(folder, fit_folder, tmp_path, more, reason, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(command(folder, fit_folder, tmp_path, *more))
-    assert reason in capsys.readouterr().err
-
-
 # -- tuning -----------------------------------------------------------------------------------
-
-
-def test_tuning_keeps_objects_together_and_writes_what_it_found(folder, tmp_path, capsys, scenes):
-    out = tmp_path / "tuned"
-    status = main(
-        [
-            "tune",
-            str(folder),
-            "--labels",
-            str(folder / "labels.csv"),
-            "--system",
-            "rmac",
-            "--set",
-            "regions__n_levels=[1, 3]",
-            "--set",
-            "whiten__shrinkage=[0.5, 2.0]",
-            "--set",
-            "rerank__n_candidates=[5, None]",
-            "--rerank",
-            "matching",
-            "--folds",
-            "2",
-            "--out",
-            str(out),
-        ]
-    )
-    assert status == 0
-    with open(out / "settings.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 8
-    scores = [float(row["mAP"]) for row in rows]
-    assert scores == sorted(scores, reverse=True)
-    best = joblib.load(out / "best.joblib")
-    assert best["rerank"].n_candidates in (5, None)
-    assert best.transform(scenes.photos[:1]).shape[0] == 1
-    with Image.open(out / "scores.png") as picture:
-        assert min(picture.size) > 100
-    assert f"{100 * scores[0]:6.1f}" in capsys.readouterr().out
 
 
 def test_photos_of_an_object_are_in_one_fold(scenes, others):

@@ -1,9 +1,5 @@
-"""The index, the pictures and the command line, as their users use them."""
+"""The index and the pictures, as their users use them."""
 
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +7,6 @@ import pytest
 from PIL import Image
 
 from sklearn_cmac import GridRegions, make_mac_pipeline, make_rmac_pipeline
-from sklearn_cmac.cli import main
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.inspection import draw_box, overlay_matches, overlay_regions
 from sklearn_cmac.search import RetrievalIndex, augment_database, expand_queries
@@ -27,16 +22,6 @@ def scenes():
 @pytest.fixture(scope="module")
 def pipeline(scenes):
     return make_rmac_pipeline(whiten__shrinkage=1.0).fit(scenes.photos)
-
-
-@pytest.fixture
-def folder(scenes, tmp_path):
-    """The scenes as files: object-00-scene-0.png, …"""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for photo in scenes.photos:
-        Image.fromarray(photo.source).save(photos / f"{photo.name}.png")
-    return photos
 
 
 def test_search_ranks_by_the_dot_product(scenes, pipeline):
@@ -148,94 +133,3 @@ def test_boxes_are_drawn_where_they_are(pixels):
     drawn = np.asarray(draw_box(np.zeros_like(pixels), (32, 16, 96, 80)))
     rows, cols = np.nonzero(drawn[..., 0])
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (16, 80, 32, 96)
-
-
-# -- the command line -------------------------------------------------------------------------
-
-
-def test_search_command_finds_the_object(folder, scenes, tmp_path, capsys):
-    query = folder / "object-01-scene-0.png"
-    box = ",".join(map(str, scenes.photos[3].box))
-    page = tmp_path / "page.html"
-    (folder / "broken.jpg").write_text("no photo")
-    asked = ["search", str(folder), str(query), "--box", box, "--system", "paper"]
-    status = main([*asked, "-n", "3", "--html", str(page)])
-    out, err = capsys.readouterr()
-    assert status == 0
-    names = [Path(line.split()[-1]).name for line in out.splitlines()[:3]]
-    assert names[0] == query.name
-    assert {n[:9] for n in names} == {"object-01"}
-    assert "16 photos indexed, 1 could not be used" in err
-    assert "broken.jpg: is not an image" in err
-    html = page.read_text()
-    assert html.count("<img") == 1 + 3 + 3  # the query, its regions of three kinds, the results
-    assert names[1] in html
-
-
-def test_search_command_with_a_fitted_pipeline(folder, pipeline, tmp_path, capsys):
-    import joblib
-
-    joblib.dump(pipeline, tmp_path / "rmac.joblib")
-    query = str(folder / "object-00-scene-0.png")
-    assert main(["search", str(folder), query, "--pipeline", str(tmp_path / "rmac.joblib")]) == 0
-    assert "1.000" in capsys.readouterr().out.splitlines()[0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (["nowhere", "q.jpg"], "nowhere: is not a folder"),
-        ([".", "q.jpg"], r"cannot be read|no image file"),
-        (["{folder}", "{folder}/missing.png"], "missing.png: cannot be read"),
-        (["{folder}", "{folder}/distractor-00.png", "--box", "900,0,950,40"], "does not lie in"),
-        (["{folder}", "{folder}/distractor-00.png", "--box", "9,9,3,3"], "is empty"),
-    ],
-)
-def test_bad_input_is_one_plain_line_and_status_2(
-    folder, arguments, reason, capsys, monkeypatch, tmp_path
-):
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
-    status = main(["search", *(a.format(folder=folder) for a in arguments)])
-    message = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cmac:")]
-    assert status == 2
-    assert len(message) == 1
-    assert re.search(reason, message[0])
-
-
-def test_a_box_that_is_no_box_is_explained(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["search", ".", "q.jpg", "--box", "1,2,3"])
-    assert caught.value.code == 2
-    assert "a box is X0,Y0,X1,Y1 in pixels, got '1,2,3'" in capsys.readouterr().err
-
-
-def test_help_is_everywhere_and_the_command_is_installed():
-    program = shutil.which("cmac", path=str(Path(sys.executable).parent)) or shutil.which("cmac")
-    if program is None:
-        pytest.skip("the package is not installed, so there is no cmac command")
-    for command in ([], ["demo"], ["search"]):
-        done = subprocess.run([program, *command, "--help"], capture_output=True, text=True)
-        assert done.returncode == 0
-        assert done.stdout.startswith("usage: cmac")
-
-
-def test_demo_compares_three_systems_and_writes_a_page(tmp_path, capsys, monkeypatch):
-    """The demo itself, on fewer and smaller scenes."""
-    from sklearn_cmac import cli
-
-    def few_scenes(random_state):
-        return make_object_scenes(4, 3, 4, size=(480, 360), random_state=random_state)
-
-    monkeypatch.setattr(cli, "make_object_scenes", few_scenes)
-    assert main(["demo", "--out", str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    table = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "mAP" not in line}
-    assert len(table["MAC"]) == 3
-    for system in ("R-MAC", "clusters"):
-        # Of whole scenes and of crop X and I. Random order scores 21.
-        assert [float(score) > low for score, low in zip(table[system], (30, 60, 60))] == [True] * 3
-    html = (tmp_path / "index.html").read_text()
-    assert html.count("<h2>") == 4
-    assert 'class="right"' in html
-    assert "http" not in html

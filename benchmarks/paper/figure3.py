@@ -16,5 +16,5 @@ if __name__ == "__main__":
         "pca__n_components",
         "C",
         [2, 4, 7, 16],
-        ["R-MAC", "clusters, paper", "clusters, default"],
+        ["rmac", "paper", "cmac"],
     )

@@ -21,9 +21,8 @@ import numpy as np
 from sweeps import plot_curves
 from systems import (
     MISSING,
-    SYSTEMS,
+    OF_NETWORKS,
     Task,
-    as_table,
     given_tasks,
     make_parser,
     make_system,
@@ -32,6 +31,8 @@ from systems import (
 )
 
 from sklearn_cmac import ActivationMap
+from sklearn_cmac._markdown import as_table
+from sklearn_cmac.pipelines import SYSTEMS
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
@@ -88,8 +89,8 @@ def row(task: str, label: str, measured: Measured, chosen: Any = slice(None)) ->
 
 def main() -> None:
     parser = make_parser(__doc__, networks=("efficientnet_lite0",))
-    names = ["R-MAC", "clusters, paper", "clusters, default"]
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=names)
+    names = ["rmac", "paper", "cmac"]
+    parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=names)
     parser.add_argument("--small-level", type=int, default=6, help="of R-MAC's grid")
     parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
     args = parser.parse_args()
@@ -102,13 +103,14 @@ def main() -> None:
         rows, curves = [], {}
         for task in tasks.values():
             for name in args.systems:
+                label = SYSTEMS[name].label
                 found = measure(make_system(name, backbone, settings), task)
-                curves[f"{name}, {task.name}"] = shares_above(found.precision, grid)
-                rows.append(row(task.name, name, found))
+                curves[f"{label}, {task.name}"] = shares_above(found.precision, grid)
+                rows.append(row(task.name, label, found))
                 for part in np.unique(found.part):
-                    rows.append(row(task.name, f"{name}, part {part}", found, found.part == part))
+                    rows.append(row(task.name, f"{label}, part {part}", found, found.part == part))
             level = args.small_level
-            small = make_system("R-MAC", backbone, settings, regions__n_levels=level)
+            small = make_system("rmac", backbone, settings, regions__n_levels=level)
             found = measure(small, task)
             rows.append(row(task.name, f"squares of level {level}", found, found.part == level))
             blank = [""] * len(THRESHOLDS)

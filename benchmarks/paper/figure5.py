@@ -17,5 +17,5 @@ if __name__ == "__main__":
         "whiten__n_components",
         "dimensions",
         [64, 128, 256, 512, 1280],
-        ["MAC", "R-MAC", "clusters, paper", "clusters, default"],
+        ["mac", "rmac", "paper", "cmac"],
     )

@@ -17,5 +17,5 @@ if __name__ == "__main__":
         "regions__spatial_weight",
         "weight of places",
         [0.0, 0.3, 1.0, 3.0],
-        ["R-MAC", "clusters, paper", "clusters, default"],
+        ["rmac", "paper", "cmac"],
     )

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
-from systems import MISSING, SYSTEMS, make_parser, make_system, named_for, read_settings
+from systems import MISSING, OF_NETWORKS, make_parser, make_system, named_for, read_settings
 
 from sklearn_cmac import ActivationMap
 from sklearn_cmac.datasets import find_photos, make_object_scenes
 from sklearn_cmac.inspection import draw_box, overlay_regions
+from sklearn_cmac.pipelines import SYSTEMS
 
 SIDE = 200
 
@@ -57,7 +58,7 @@ def sheet(rows: Sequence[dict[str, Image.Image]]) -> Image.Image:
 
 def main() -> None:
     parser = make_parser(__doc__, networks=("efficientnet_lite0",))
-    parser.add_argument("--system", choices=SYSTEMS, default="clusters, paper")
+    parser.add_argument("--system", choices=OF_NETWORKS, default="paper")
     parser.add_argument("--photos", nargs="+", help="default: made scenes")
     parser.add_argument("--fit-on", type=Path, help="other photos; default: made scenes")
     parser.add_argument("--plot", type=Path, required=True, help="where the picture goes")
@@ -76,7 +77,7 @@ def main() -> None:
         records = proposing.transform(photos)
         file = named_for(args.plot, backbone)
         sheet([pictures(*pair) for pair in zip(photos, records)]).save(file)
-        print(f"{settings.label(backbone)}, {args.system}: {file}")
+        print(f"{settings.label(backbone)}, {SYSTEMS[args.system].label}: {file}")
 
 
 if __name__ == "__main__":

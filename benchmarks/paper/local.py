@@ -9,23 +9,21 @@ mAP in percent with a 95% interval over queries, and seconds per photo.
 
 from __future__ import annotations
 
-from systems import CROPS, STEPS, as_table, cell, given_tasks, make_parser, measure, read_settings
+from systems import CROPS, STEPS, cell, given_tasks, make_parser, measure, read_settings
 
-from sklearn_cmac import make_bow_pipeline, make_fisher_pipeline, make_vlad_pipeline
+from sklearn_cmac._markdown import as_table
+from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.search import SpatialVerification
 
-# Each with what follows the first ranking.
-LOCAL = {
-    "BoW": (make_bow_pipeline, ("plain", "spatial")),
-    "VLAD": (make_vlad_pipeline, ("plain",)),
-    "Fisher vector": (make_fisher_pipeline, ("plain",)),
-}
+LOCAL = [name for name, system in SYSTEMS.items() if system.only == "sift"]
+# What follows the first ranking, where it is not only "plain".
+FOLLOWED = {"bow": ("plain", "spatial")}
 CHAINS = {**STEPS, "spatial": [("rerank", SpatialVerification(n_candidates=50))]}
 
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--systems", nargs="+", choices=LOCAL, default=list(LOCAL))
+    parser.add_argument("--systems", nargs="+", choices=LOCAL, default=LOCAL)
     args = parser.parse_args()
     settings = read_settings(args)
     tasks = given_tasks(args)
@@ -37,8 +35,8 @@ def main() -> None:
     ]
     rows = []
     for name in args.systems:
-        make, steps = LOCAL[name]
-        pipeline = make(features__max_size=args.max_size, features__store=args.store)
+        system, steps = SYSTEMS[name], FOLLOWED.get(name, ("plain",))
+        pipeline = system.make(features__max_size=args.max_size, features__store=args.store)
         found = [
             measure(pipeline, task, settings, CROPS, steps, chains=CHAINS)
             for task in tasks.values()
@@ -46,7 +44,7 @@ def main() -> None:
         for step in steps:
             cells = [cell(rows_of[crop, step]) for rows_of in found for crop in CROPS]
             seconds = found[0]["X", step].seconds_per_photo
-            rows.append(["SIFT", name, step, *cells, f"{seconds:.3f}"])
+            rows.append(["SIFT", system.label, step, *cells, f"{seconds:.3f}"])
     print(as_table([*header, "s/photo"], rows))
 
 

@@ -42,9 +42,10 @@ SOURCES = {
 }
 
 # (system, network, steps, crop, benchmark) -> (mAP in percent, source); crop "" where not said.
+# Systems are keys of `SYSTEMS`, or rows of networks that were fine-tuned.
 _FOUND = {
-    ("R-MAC", "VGG16", "plain", "X", "Oxford5k"): (70.3, "a"),
-    ("clusters, paper", "VGG16", "plain", "X", "Oxford5k"): (73.8, "a"),
+    ("rmac", "VGG16", "plain", "X", "Oxford5k"): (70.3, "a"),
+    ("paper", "VGG16", "plain", "X", "Oxford5k"): (73.8, "a"),
     ("GeM, fine-tuned", "VGG16", "plain", "", "Oxford5k"): (87.9, "b"),
     ("GeM, fine-tuned", "VGG16", "plain", "", "Paris6k"): (87.7, "b"),
     ("GeM, fine-tuned", "VGG16", "plain", "", "Oxford105k"): (83.3, "d"),
@@ -63,8 +64,8 @@ _FOUND = {
     ("DIR with GeM, fine-tuned", "ResNet101", "plain", "", "Paris6k"): (93.4, "c"),
     ("AP-GeM, fine-tuned", "ResNet101", "plain", "", "Oxford5k"): (89.1, "c"),
     ("AP-GeM, fine-tuned", "ResNet101", "plain", "", "Paris6k"): (93.0, "c"),
-    ("R-MAC", "VGG16", "plain", "", "Oxford5k"): (65.6, "e"),
-    ("R-MAC", "VGG16", "plain", "", "Paris6k"): (82.8, "e"),
+    ("rmac", "VGG16", "plain", "", "Oxford5k"): (65.6, "e"),
+    ("rmac", "VGG16", "plain", "", "Paris6k"): (82.8, "e"),
 }
 
 

@@ -10,10 +10,9 @@ from typing import Any
 from systems import (
     CROPS,
     MISSING,
-    SYSTEMS,
+    OF_NETWORKS,
     Settings,
     Task,
-    as_table,
     cell,
     given_tasks,
     make_parser,
@@ -23,7 +22,9 @@ from systems import (
     read_settings,
 )
 
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.evaluation import Row
+from sklearn_cmac.pipelines import SYSTEMS
 
 
 def sweep(
@@ -35,23 +36,24 @@ def sweep(
     backbone: str,
     crops: Sequence[str],
 ) -> dict[str, dict[Any, dict[str, Row]]]:
-    """Rows of systems as one parameter changes: system, value, "task crop".
+    """Rows of systems as one parameter changes: label of the system, value, "task crop".
 
     A system without the parameter is measured once, and is the same at each value.
     """
     found: dict[str, dict[Any, dict[str, Row]]] = {}
     for name in systems:
+        label, learned = SYSTEMS[name].label, SYSTEMS[name].learned
         fixed = path not in make_system(name, backbone, settings).get_params()
-        found[name] = {}
+        found[label] = {}
         for value in values[:1] if fixed else values:
-            print(f"{name}, {path}={value}", file=sys.stderr, flush=True)
+            print(f"{label}, {path}={value}", file=sys.stderr, flush=True)
             pipeline = make_system(name, backbone, settings, **({} if fixed else {path: value}))
             rows = {}
             for task in tasks.values():
-                measured = measure(pipeline, task, settings, crops, learned=SYSTEMS[name].learned)
+                measured = measure(pipeline, task, settings, crops, learned=learned)
                 for crop in crops:
                     rows[f"{task.name} {crop}"] = measured[crop, "plain"]
-            found[name]["any" if fixed else value] = rows
+            found[label]["any" if fixed else value] = rows
     return found
 
 
@@ -102,7 +104,7 @@ def run(
     """The command line of a figure: a table for each network, and a picture if asked for."""
     parser = make_parser(description, networks=("efficientnet_lite0",))
     parser.add_argument("--values", nargs="+", type=type(values[0]), default=list(values))
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(systems))
+    parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=list(systems))
     parser.add_argument("--crops", nargs="+", choices=CROPS, default=["X"])
     parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
     args = parser.parse_args()

@@ -1,6 +1,6 @@
-"""What the scripts of this folder share: systems, networks, benchmarks, and how cells are filled.
+"""What the scripts of this folder share: networks, benchmarks, and how cells are filled.
 
-A new system is one entry of `SYSTEMS`; every table then has its rows.
+A new system is one entry of `sklearn_cmac.pipelines.SYSTEMS`; every table then has its rows.
 """
 
 from __future__ import annotations
@@ -9,26 +9,15 @@ import argparse
 import csv
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
-from sklearn_cmac import (
-    make_cmac_pipeline,
-    make_crow_pipeline,
-    make_dir_pipeline,
-    make_gem_pipeline,
-    make_mac_pipeline,
-    make_neural_codes_pipeline,
-    make_rmac_pipeline,
-    make_siamac_pipeline,
-    make_spoc_pipeline,
-)
 from sklearn_cmac.datasets import (
     add_distractors,
     as_benchmark,
@@ -38,67 +27,32 @@ from sklearn_cmac.datasets import (
     load_photo_folder,
 )
 from sklearn_cmac.evaluation import Row, evaluate
-from sklearn_cmac.networks import get_backbone
-from sklearn_cmac.search import Localization, QueryExpansion
+from sklearn_cmac.pipelines import SYSTEMS
+from sklearn_cmac.reranking import Chain, make_chain
 
 MISSING = "not available"
 CROPS = {"X": "activations", "I": "image"}
-STEPS: dict[str, list] = {
-    "plain": [],
-    "R": [("rerank", Localization())],
-    "QE": [("expand", QueryExpansion())],
-    # R averages the five best windows with the query.
-    "R + QE": [("rerank", Localization()), ("expand", QueryExpansion(n_neighbors=5))],
+STEPS: dict[str, Chain] = {
+    "plain": make_chain(),
+    "R": make_chain("localization"),
+    "QE": make_chain(expand="qe"),
+    "R + QE": make_chain("localization", "qe"),
 }
+# Those of local features have a table of their own.
+OF_NETWORKS = [name for name, system in SYSTEMS.items() if system.only != "sift"]
 
 
 class Network(NamedTuple):
-    """A network that the tables have rows for, and the paper's C for it."""
+    """A network that the tables have rows for, and whether its weights are installed."""
 
     label: str
-    n_components: int
     embedded: bool = False
 
 
 NETWORKS = {
-    "efficientnet_lite0": Network("EfficientNet-Lite0", 4, embedded=True),
-    "vgg16": Network("VGG16", 4),
-    "resnet101": Network("ResNet101", 7),
-}
-
-
-class System(NamedTuple):
-    """How a system is made, what it takes from the network, and whether it needs labels.
-
-    `only` names the network of a system that is of one network.
-    """
-
-    make: Callable[..., Any]
-    of_network: Callable[[str, Network], dict[str, Any]] = lambda backbone, network: {}
-    learned: bool = False
-    only: str | None = None
-
-
-def _stride_of(backbone: str, network: Network) -> dict[str, Any]:
-    return {"regions__stride": get_backbone(backbone, None).stride}
-
-
-def _components_of(backbone: str, network: Network) -> dict[str, Any]:
-    return {"pca__n_components": network.n_components}
-
-
-SYSTEMS = {
-    "MAC": System(make_mac_pipeline),
-    "R-MAC": System(make_rmac_pipeline),
-    "SPoC": System(make_spoc_pipeline),
-    "CroW": System(make_crow_pipeline),
-    "GeM": System(make_gem_pipeline),
-    "siaMAC": System(partial(make_siamac_pipeline, whiten__distractor=""), learned=True),
-    "DIR-grid": System(make_dir_pipeline, _stride_of),
-    "neural codes": System(make_neural_codes_pipeline, only="vgg16"),
-    "clusters, paper": System(partial(make_cmac_pipeline, "paper"), _components_of),
-    "clusters, default": System(make_cmac_pipeline),
-    "squares and clusters": System(partial(make_cmac_pipeline, "mixed")),
+    "efficientnet_lite0": Network("EfficientNet-Lite0", embedded=True),
+    "vgg16": Network("VGG16"),
+    "resnet101": Network("ResNet101"),
 }
 
 
@@ -141,7 +95,7 @@ def systems_on(backbone: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if SYSTEMS[name].only in (None, backbone)]
 
 
-def make_system(name: str, backbone: str, settings: Settings, **params: Any) -> Any:
+def make_system(name: str, backbone: str, settings: Settings, **params: Any) -> Pipeline:
     """The pipeline of a system on a network; `params` come last."""
     system = SYSTEMS[name]
     given: dict[str, Any] = {
@@ -152,18 +106,18 @@ def make_system(name: str, backbone: str, settings: Settings, **params: Any) -> 
     }
     if settings.shrinkage is not None:
         given["whiten__shrinkage"] = settings.shrinkage
-    given.update(system.of_network(backbone, NETWORKS[backbone]))
+    given.update(system.of_network(backbone))
     return system.make(**{**given, **params})
 
 
 def measure(
-    pipeline: Any,
+    pipeline: Pipeline,
     task: Task,
     settings: Settings,
     crops: Iterable[str] = CROPS,
     steps: Iterable[str] = ("plain",),
     learned: bool = False,
-    chains: Mapping[str, list] = STEPS,
+    chains: Mapping[str, Chain] = STEPS,
 ) -> dict[tuple[str, str], Row]:
     """Rows of a pipeline on a task, by crop ("X", "I") and steps, names of `chains`."""
     fit_on = task.fit_on
@@ -194,7 +148,8 @@ def measure_system(
         return {}
     if SYSTEMS[name].learned and len(set(task.fit_labels) - {""}) == 0:
         return {}
-    print(f"{settings.label(backbone)}, {name}, {task.name}", file=sys.stderr, flush=True)
+    label = SYSTEMS[name].label
+    print(f"{settings.label(backbone)}, {label}, {task.name}", file=sys.stderr, flush=True)
     pipeline = make_system(name, backbone, settings)
     return measure(pipeline, task, settings, crops, steps, SYSTEMS[name].learned)
 
@@ -205,12 +160,6 @@ def cell(row: Row | None) -> str:
         return MISSING
     low, high = 100 * row.low, 100 * row.high
     return f"{100 * row.mean_average_precision:.1f} ({low:.0f}–{high:.0f})"
-
-
-def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 # -- Photos -----------------------------------------------------------------------------------
@@ -281,7 +230,9 @@ def given_tasks(args: argparse.Namespace) -> dict[str, Task]:
 # -- Command lines ----------------------------------------------------------------------------
 
 
-def make_parser(description: str, *, networks: Sequence[str] = tuple(NETWORKS)) -> Any:
+def make_parser(
+    description: str, *, networks: Sequence[str] = tuple(NETWORKS)
+) -> argparse.ArgumentParser:
     """The options that the scripts share."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a folder with landmarks/ and paris279/")

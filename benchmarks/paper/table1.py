@@ -19,11 +19,10 @@ from systems import (
     CROPS,
     MISSING,
     NETWORKS,
+    OF_NETWORKS,
     STEPS,
-    SYSTEMS,
     Settings,
     Task,
-    as_table,
     cell,
     local_tasks,
     make_parser,
@@ -33,12 +32,15 @@ from systems import (
     systems_on,
 )
 
+from sklearn_cmac._markdown import as_table
+from sklearn_cmac.pipelines import SYSTEMS
+
 
 def table(
     tasks: Mapping[str, Task | None],
     settings: Settings,
     networks: Sequence[str],
-    systems: Sequence[str] = tuple(SYSTEMS),
+    systems: Sequence[str] = tuple(OF_NETWORKS),
     steps: Sequence[str] = ("plain",),
     crops: Sequence[str] = tuple(CROPS),
     compare: bool = False,
@@ -49,22 +51,23 @@ def table(
     behind stored activation maps or, without a store, with the network's, on the first task.
     """
     columns = [(task, crop) for task in tasks for crop in crops]
-    header = ["network", "system", *(["steps"] if len(steps) > 1 else [])]
+    header = ["network", "system"] + ["steps"] * (len(steps) > 1)
     for task, crop in columns:
         header += [f"{task} {crop}, published"] * compare + [f"{task} {crop}"]
     header.append("s/photo")
     rows, used = [], set[str]()
     for backbone in networks:
+        label = NETWORKS[backbone].label
         for name in systems_on(backbone, systems):
             measured = {
                 task: measure_system(name, backbone, tasks[task], settings, crops, steps)
                 for task in tasks
             }
             for step in steps:
-                row = [settings.label(backbone), name, *([step] if len(steps) > 1 else [])]
+                row = [settings.label(backbone), SYSTEMS[name].label]
+                row += [step] * (len(steps) > 1)
                 for task, crop in columns:
                     if compare:
-                        label = NETWORKS[backbone].label
                         row.append(published(name, label, step, crop, task, used))
                     row.append(cell(measured[task].get((crop, step))))
                 times = [r.seconds_per_photo for found in measured.values() for r in found.values()]
@@ -75,7 +78,7 @@ def table(
 
 def main(steps: Sequence[str] = ("plain",)) -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=OF_NETWORKS)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(steps))
     args = parser.parse_args()
     settings = read_settings(args)

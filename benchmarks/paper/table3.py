@@ -14,18 +14,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from published import UNKNOWN, published, sources
 from systems import (
     CROPS,
     MISSING,
     NETWORKS,
+    OF_NETWORKS,
     STEPS,
-    SYSTEMS,
     Settings,
     Task,
-    as_table,
     cell,
     local_tasks,
     make_parser,
@@ -36,7 +34,12 @@ from systems import (
     systems_on,
 )
 
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.checkpoints import pipeline_from_checkpoint
+from sklearn_cmac.evaluation import Row
+from sklearn_cmac.pipelines import SYSTEMS
+
+Measured = Mapping[tuple[str, str], Row]  # by crop and steps
 
 # Systems of trained networks, and the network that each was published with.
 FINE_TUNED = [
@@ -67,10 +70,12 @@ def table(
         header += [f"{task}, published"] * (task in compare) + [f"{task} {crop}"]
     used = set[str]()
 
-    def lines(name: str, label: str, shown: str, measured: Mapping[str, Any]) -> list[list[str]]:
+    def lines(
+        name: str, label: str, shown: Sequence[str], measured: Mapping[str, Measured]
+    ) -> list[list[str]]:
         found = []
         for step in steps:
-            row = [name, shown, step]
+            row = [*shown, step]
             for task in tasks:
                 if task in compare:
                     stated = published(name, label, step, crop, task, used)
@@ -88,20 +93,21 @@ def table(
                 task: measure_system(name, backbone, tasks[task], settings, (crop,), steps)
                 for task in tasks
             }
-            rows += lines(name, NETWORKS[backbone].label, settings.label(backbone), measured)
+            shown = SYSTEMS[name].label, settings.label(backbone)
+            rows += lines(name, NETWORKS[backbone].label, shown, measured)
     for name, label in FINE_TUNED:
         file = checkpoints.get(f"{name}, {label}")
         measured = {
             task: _of_checkpoint(file, tasks[task], settings, crop, steps) for task in tasks
         }
-        rows += lines(name, label, label, measured)
+        rows += lines(name, label, (name, label), measured)
     text = as_table(header, rows)
     return f"{text}\n\n{sources(used)}" if used else text
 
 
 def _of_checkpoint(
     file: str | None, task: Task | None, settings: Settings, crop: str, steps: Sequence[str]
-) -> Mapping[Any, Any]:
+) -> Measured:
     if file is None or task is None:
         return {}
     print(f"{file}, {task.name}", file=sys.stderr, flush=True)
@@ -114,7 +120,7 @@ def _of_checkpoint(
 
 def main() -> None:
     parser = make_parser(__doc__, networks=("vgg16", "resnet101"))
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=OF_NETWORKS)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=["plain", "R + QE"])
     parser.add_argument("--crop", choices=CROPS, default="X")
     parser.add_argument("--checkpoint", nargs="+", default=[], metavar="ROW=FILE")

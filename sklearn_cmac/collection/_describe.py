@@ -14,7 +14,7 @@ import numpy as np
 from filelock import FileLock
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_cmac._progress import show_bar
+from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
 from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.collection._engine import Engine, Stamp
@@ -97,7 +97,7 @@ def describe_collection(
     # Another process that describes into this folder is waited for, and what it did is used.
     with nullcontext() if place is None else FileLock(place / "lock"):
         run = _Run(Corridor(pipeline), regions, place, make, len(photos), witness)
-        with show_bar(len(photos), "describing", verbose) as bar:
+        with show_progress(None, len(photos), "describing", verbose) as bar:
             for start in range(0, len(photos), batch_size):
                 run.add(photos[start : start + batch_size])
                 bar.update(min(batch_size, len(photos) - start))

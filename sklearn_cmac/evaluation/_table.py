@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
+from sklearn_cmac._markdown import as_table
 from sklearn_cmac.metrics import bootstrap_interval
 
 _COLUMNS = (
@@ -88,7 +88,7 @@ class Evaluation:
     def __str__(self) -> str:
         """The table, in Markdown. Scores are in percent."""
         cells = [_cells(row, self.rows[0]) for row in self.rows]
-        return tabulate(cells, _COLUMNS, tablefmt="github", disable_numparse=True)
+        return as_table(_COLUMNS, cells)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write `table.md`, `results.json` and `per_query.csv` into a folder.

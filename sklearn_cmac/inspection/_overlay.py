@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.maps import ActivationMap
 from sklearn_cmac.photos import Box, Query, as_photo, read_source
 from sklearn_cmac.pixels import decode
@@ -135,9 +136,9 @@ def overlay_matches(
     >>> left.size, right.size
     ((320, 240), (320, 240))
     """
-    pool = list(pipeline.named_steps).index("pool")
-    records = pipeline[:pool].transform([query, photo])
-    mine, theirs = pipeline[pool:-1].transform(records)
+    corridor = Corridor(pipeline)
+    records = corridor.proposals([query, photo])
+    mine, theirs = corridor.pooled(records)
     match = match_regions(mine, theirs)
     masks = [record.regions.masks() for record in records]
     chosen: list[int] = []

@@ -6,6 +6,7 @@ from sklearn_cmac.reranking._diffusion import Diffusion
 from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
 from sklearn_cmac.reranking._localization import Localization
+from sklearn_cmac.reranking._named import EXPANSION, RERANKING, make_chain
 from sklearn_cmac.reranking._reciprocal import ReciprocalNeighbors
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 from sklearn_cmac.reranking._verification import (
@@ -14,6 +15,8 @@ from sklearn_cmac.reranking._verification import (
 )
 
 __all__ = [
+    "EXPANSION",
+    "RERANKING",
     "Chain",
     "DatabaseAugmentation",
     "DescribedQuery",
@@ -29,5 +32,7 @@ __all__ = [
     "augment_database",
     "expand_queries",
     "find_transform",
+    "make_chain",
+    "match_features",
     "match_regions",
 ]

@@ -1,0 +1,162 @@
+"""Options that commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+from sklearn.pipeline import Pipeline
+
+from sklearn_cmac.photos import Box
+from sklearn_cmac.pipelines import SYSTEMS
+
+# Systems that have a network to be chosen; some of them learn from labels.
+ON_ANY_NETWORK = [name for name, system in SYSTEMS.items() if system.only is None]
+WITHOUT_LABELS = [name for name in ON_ANY_NETWORK if not SYSTEMS[name].learned]
+
+PATH = click.Path(path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, writable=True, path_type=Path)
+
+Command = Callable[..., None]
+
+
+def parse_box(text: str) -> Box:
+    """The corners of X0,Y0,X1,Y1."""
+    try:
+        corners = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        corners = ()
+    if len(corners) != 4:
+        raise click.BadParameter(f"a box is X0,Y0,X1,Y1 in pixels, got {text!r}")
+    return corners
+
+
+def parse_photo_scale(text: str) -> float | dict[str, float]:
+    """A number, or the scale of each photo by two columns of a table, FILE.csv:NAME:SCALE."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        file, name, scale = text.rsplit(":", 2)
+        with open(file, newline="", encoding="utf-8-sig") as table:
+            return {row[name]: float(row[scale]) for row in csv.DictReader(table)}
+    except (OSError, KeyError, ValueError) as error:
+        raise click.BadParameter(
+            f"a scale is a number or FILE.csv:NAME:SCALE with two of its columns, got {text!r} "
+            f"({error})"
+        ) from None
+
+
+def parse_grid_axis(text: str) -> tuple[str, list[Any]]:
+    """The parameter and the values of PATH=VALUES."""
+    path, _, values = text.partition("=")
+    try:
+        found = ast.literal_eval(values)
+    except (ValueError, SyntaxError):
+        raise click.BadParameter(
+            f"an axis is PATH=[VALUE, …] with Python literals, got {text!r}"
+        ) from None
+    return path, list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+class ListOf(click.ParamType):
+    """Some of the names, with commas between."""
+
+    name = "list"
+
+    def __init__(self, names: Iterable[str]):
+        self.names = list(names)
+
+    def convert(
+        self, value: str | list[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        chosen = value.split(",") if isinstance(value, str) else value
+        for name in chosen:
+            if name not in self.names:
+                self.fail(f"{name!r} is none of {', '.join(self.names)}", param, ctx)
+        return chosen
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, begun = incomplete.rpartition(",")
+        fitting = [name for name in self.names if name.startswith(begun)]
+        return [CompletionItem(before + comma + name) for name in fitting]
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """How a command makes systems, on any network."""
+
+    backbone: str = "efficientnet_lite0"
+    weights: str = "default"
+    layer: str = "default"
+    max_size: int | None = None
+    shrinkage: float = 1.0
+    n_jobs: int | None = None
+
+    def make(self, system: str, store: str | Path | None) -> Pipeline:
+        """The pipeline of a named system, with its activation maps in a folder."""
+        found = SYSTEMS[system]
+        params: dict[str, Any] = {
+            "features__backbone": self.backbone,
+            "features__weights": self.weights,
+            "features__layer": self.layer,
+            "features__store": store,
+            "features__n_jobs": self.n_jobs,
+            "whiten__shrinkage": self.shrinkage,
+        }
+        if self.max_size is not None:
+            params["features__max_size"] = self.max_size
+        return found.make(**params, **found.of_network(self.backbone))
+
+
+def system_options(command: Command) -> Command:
+    """Options that say how systems are made; the command gets them as one, `made`."""
+    own = SystemOptions()
+
+    @click.option("--backbone", default=own.backbone, help="The network.")
+    @click.option("--weights", default=own.weights, help="A file of the network's weights.")
+    @click.option("--layer", default=own.layer, help="Where the network is cut.")
+    @click.option(
+        "--max-size",
+        type=click.IntRange(min=1),
+        help="Longest side in pixels. Default: the system's own.",
+    )
+    @click.option(
+        "--shrinkage",
+        type=click.FloatRange(min=0),
+        default=own.shrinkage,
+        help="Of the whitening.",
+    )
+    @click.option("--n-jobs", type=int, help="Photos described at once.")
+    @wraps(command)
+    def with_options(
+        *,
+        backbone: str,
+        weights: str,
+        layer: str,
+        max_size: int | None,
+        shrinkage: float,
+        n_jobs: int | None,
+        **others: Any,
+    ) -> None:
+        made = SystemOptions(backbone, weights, layer, max_size, shrinkage, n_jobs)
+        command(made=made, **others)
+
+    return with_options
+
+
+labels_option = click.option("--labels", type=FILE, help="Table with filename and instance.")
+boxes_option = click.option("--boxes", type=FILE, help="Table with filename, x0, y0, x1, y1.")
+store_option = click.option("--store", type=NEW_FOLDER, help="Keep activation maps here.")
