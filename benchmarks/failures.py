@@ -21,6 +21,7 @@ from PIL import Image
 from regions import variants
 from scipy.stats import spearmanr
 
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import as_benchmark
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.inspection import overlay_regions
@@ -91,10 +92,9 @@ def main() -> None:
         if args.sheets:
             args.sheets.mkdir(parents=True, exist_ok=True)
             pipeline = systems[name].fit(paris)
-            before = list(pipeline.named_steps).index("pool")
             chosen = [*order[:20], *order[-20:]]
             records = dict(
-                zip(chosen, pipeline[:before].transform([benchmark.queries[i] for i in chosen]))
+                zip(chosen, Corridor(pipeline).proposals([benchmark.queries[i] for i in chosen]))
             )
             for word, part in (("lost", order[:20]), ("won", order[::-1][:20])):
                 file = args.sheets / f"{name}-{word}.png"

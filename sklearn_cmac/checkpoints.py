@@ -17,6 +17,7 @@ from sklearn.utils import Bunch
 from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fully_connected import FullyConnected
+from sklearn_cmac.memory import as_photo_memory
 from sklearn_cmac.networks import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.pooling import ClusterMaxPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.regions import WholeRegion
@@ -121,7 +122,7 @@ def pipeline_from_checkpoint(
         steps.append(("project", checkpoint.fc))
     steps.append(("whiten", "passthrough" if name is None else checkpoint.whitenings[name]))
     steps.append(("aggregate", L2Aggregator()))
-    pipeline = Pipeline(steps, memory=memory, verbose=verbose).set_params(**params)
+    pipeline = Pipeline(steps, memory=as_photo_memory(memory), verbose=verbose).set_params(**params)
     return _note_lengths(pipeline)
 
 

@@ -63,6 +63,11 @@ class Corridor:
         (name, _), *rest = self.pipeline.steps
         return Pipeline([(name, extractor), *rest])
 
+    @property
+    def proposing(self) -> Pipeline:
+        """The steps from photos to activation maps with regions."""
+        return self.pipeline[: self._pooler()]
+
     def descriptors(self, photos: Sequence[Item]) -> np.ndarray:
         """From photos to descriptors (n, D)."""
         return np.asarray(self.pipeline.transform(photos))
@@ -83,8 +88,7 @@ class Corridor:
 
     def proposals(self, photos: Sequence[Item]) -> list[ActivationMap]:
         """From photos to activation maps with regions."""
-        records = self.pipeline[: self._pooler()].transform(photos)
-        return self._checked(records, ActivationMap)
+        return self._checked(self.proposing.transform(photos), ActivationMap)
 
     def pooled(self, proposals: Sequence[ActivationMap]) -> list[RegionVectors]:
         """From maps with regions to region vectors, as they are summed or matched."""

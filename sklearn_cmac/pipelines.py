@@ -12,6 +12,7 @@ from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.backbones import get_backbone
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.local import VLAD, BagOfWords, FisherVector, LocalFeatureExtractor
+from sklearn_cmac.memory import as_photo_memory
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import (
@@ -37,7 +38,8 @@ def make_cmac_pipeline(
         "mixed" takes R-MAC's squares and these clusters together; it is the best of the three,
         and has the most vectors a photo. Each setting's part is measured in the documentation.
     memory : str or joblib.Memory, optional
-        Caches what fitted steps return, as in `sklearn.pipeline.Pipeline`.
+        Caches what fitted steps return, as in `sklearn.pipeline.Pipeline`; photos count by their
+        content (`memory.PhotoMemory`).
     verbose : bool, default=False
         Whether fitting prints the time of each step.
     **params
@@ -358,7 +360,7 @@ def make_fisher_pipeline(*, memory: Any = None, verbose: bool = False, **params:
 
 def _make_local(memory: Any, verbose: bool, params: dict[str, Any], encode: Any) -> Pipeline:
     steps = [("features", LocalFeatureExtractor()), ("encode", encode)]
-    return Pipeline(steps, memory=memory, verbose=verbose).set_params(**params)
+    return Pipeline(steps, memory=as_photo_memory(memory), verbose=verbose).set_params(**params)
 
 
 def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> Pipeline:
@@ -373,7 +375,7 @@ def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> P
         "aggregate": L2Aggregator(),
     }
     present = [(name, step) for name, step in {**mac, **steps}.items() if step is not None]
-    return Pipeline(present, memory=memory, verbose=verbose).set_params(**params)
+    return Pipeline(present, memory=as_photo_memory(memory), verbose=verbose).set_params(**params)
 
 
 class System(NamedTuple):

@@ -341,7 +341,8 @@ def numbers(folder):
     """The table without its timings."""
     results = json.loads((folder / "results.json").read_text())
     for row in results["rows"]:
-        del row["seconds_per_photo"], row["seconds_per_query"]
+        for name in [name for name in row if name.startswith("seconds")]:
+            del row[name]
     return results
 
 

@@ -32,6 +32,7 @@ from systems import (
 
 from sklearn_cmac import ActivationMap
 from sklearn_cmac._markdown import as_table
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.pipelines import SYSTEMS
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -57,8 +58,7 @@ def precisions(record: ActivationMap, box: Any) -> tuple[np.ndarray, float]:
 
 def measure(pipeline: Any, task: Task) -> Measured:
     """Regions of the whole photos of a task's queries against their boxes."""
-    proposing = pipeline[: list(pipeline.named_steps).index("pool")]
-    proposing.fit(task.fit_on)
+    proposing = Corridor(pipeline).proposing.fit(task.fit_on)
     queries = task.benchmark.queries
     records = proposing.transform([query.photo for query in queries])
     found, shares = zip(*(precisions(r, query.box) for r, query in zip(records, queries)))

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from systems import MISSING, OF_NETWORKS, make_parser, make_system, named_for, read_settings
 
 from sklearn_cmac import ActivationMap
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import find_photos, make_object_scenes
 from sklearn_cmac.inspection import draw_box, overlay_regions
 from sklearn_cmac.pipelines import SYSTEMS
@@ -73,7 +74,7 @@ def main() -> None:
             print(f"{settings.label(backbone)}: {MISSING} without weights")
             continue
         pipeline = make_system(args.system, backbone, settings)
-        proposing = pipeline[: list(pipeline.named_steps).index("pool")].fit(fit_on)
+        proposing = Corridor(pipeline).proposing.fit(fit_on)
         records = proposing.transform(photos)
         file = named_for(args.plot, backbone)
         sheet([pictures(*pair) for pair in zip(photos, records)]).save(file)
