@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import joblib
@@ -11,6 +12,9 @@ from sklearn.utils.validation import check_memory
 
 from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint, fingerprint_photo
 from sklearn_cmac.photos import Photo, PhotoError, Query
+
+# What a pipeline passes on to be printed; it holds the names of steps.
+_MESSAGES = ("message", "message_clsname")
 
 
 class PhotoMemory:
@@ -42,12 +46,14 @@ class PhotoMemory:
     def __repr__(self) -> str:
         return f"PhotoMemory({self.memory!r})"
 
-    def cache(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of a step and its input that is computed once for each.
+    def cache(self, func: Callable[..., Any], ignore: Sequence[str] = ()) -> Callable[..., Any]:
+        """A function that is computed once for each step and input.
 
         Parameters
         ----------
         func : callable
+        ignore : sequence of str, default=()
+            Names of arguments that results do not depend on.
 
         Returns
         -------
@@ -56,8 +62,9 @@ class PhotoMemory:
         remember = check_memory(self.memory).cache(_remember, ignore=["call"])
 
         def cached(*args: Any, **kwargs: Any) -> Any:
-            key = fingerprint(func, [_known(arg) for arg in args], _without_messages(kwargs))
-            return remember(key, lambda: func(*args, **kwargs))
+            given = signature(func).bind(*args, **kwargs).arguments
+            counting = {k: _known(v) for k, v in given.items() if k not in (*ignore, *_MESSAGES)}
+            return remember(fingerprint(func, counting), lambda: func(*args, **kwargs))
 
         return cached
 
@@ -89,7 +96,3 @@ def _content(item: Any) -> Any:
         return fingerprint_photo(item, annotated=True)
     except PhotoError:  # which fitting will tell
         return item
-
-
-def _without_messages(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if not name.startswith("message")}

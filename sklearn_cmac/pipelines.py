@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.aggregation import L2Aggregator
-from sklearn_cmac.backbones import get_backbone
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.local import VLAD, BagOfWords, FisherVector, LocalFeatureExtractor
 from sklearn_cmac.memory import as_photo_memory
+from sklearn_cmac.networks import get_backbone
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import (
