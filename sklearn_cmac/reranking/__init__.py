@@ -33,6 +33,5 @@ __all__ = [
     "expand_queries",
     "find_transform",
     "make_chain",
-    "match_features",
     "match_regions",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,6 @@ from sklearn.base import BaseEstimator
 from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import Item
-
-_NOWHERE = np.empty(0, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ class RankedList:
     scores: np.ndarray
     query: np.ndarray
     windows: np.ndarray | None = None
-    order: np.ndarray = _NOWHERE
+    order: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     def __len__(self) -> int:
         return len(self.ids)
