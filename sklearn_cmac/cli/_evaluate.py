@@ -26,8 +26,10 @@ from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
 
-LOADERS = {name: getattr(datasets, f"load_{name}") for name in
-           ("oxford5k", "paris6k", "roxford5k", "rparis6k")}  # fmt: skip
+LOADERS = {
+    name: getattr(datasets, f"load_{name}")
+    for name in ("oxford5k", "paris6k", "roxford5k", "rparis6k")
+}
 
 
 @click.command("evaluate", short_help="Measure systems on a benchmark.")
