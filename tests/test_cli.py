@@ -25,6 +25,7 @@ from sklearn_cmac import (
 )
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.cli import main
+from sklearn_cmac.cli._options import SystemOptions
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.pooling import ClusterMaxPooler
 from sklearn_cmac.search import QueryExpansion, Retriever
@@ -469,6 +470,14 @@ def test_steps_of_the_command_line_take_the_place_of_tuned_ones(tuned, photos, q
     (expected,) = retriever.rank([query], paths)
     names = [name for name, _ in ranked(capsys.readouterr().out)]
     assert names == [paths[i].name for i in expected.order]
+
+
+def test_weights_of_a_file_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.pth").touch()
+    made = SystemOptions(weights="net.pth").make("rmac", store=None)
+    assert made["features"].weights == str(tmp_path / "net.pth")
+    assert SystemOptions().make("rmac", store=None)["features"].weights == "default"
 
 
 @pytest.mark.parametrize(

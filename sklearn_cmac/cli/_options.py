@@ -108,9 +108,11 @@ class SystemOptions:
     def make(self, system: str, store: str | Path | None) -> Pipeline:
         """The pipeline of a named system, with its activation maps in a folder."""
         found = SYSTEMS[system]
+        # A file is found from wherever a fitted pipeline is used later.
+        weights = Path(self.weights).resolve() if Path(self.weights).is_file() else self.weights
         params: dict[str, Any] = {
             "features__backbone": self.backbone,
-            "features__weights": self.weights,
+            "features__weights": str(weights),
             "features__layer": self.layer,
             "features__store": store,
             "features__n_jobs": self.n_jobs,
