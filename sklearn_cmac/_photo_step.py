@@ -111,13 +111,24 @@ class PhotoStep(RecordStep, BaseEstimator):
         """
         photos = check_photos(X, self)
         self._validate_params()
-        settings = self._settings()
+        settings, stopping = self._settings(), list[BaseException]()
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer=self._prefer, return_as="generator")
-        records = jobs(joblib.delayed(self._describe_or_error)(item, settings) for item in photos)
-        for record in show_progress(records, len(photos), self._doing, self.verbose):
-            if isinstance(record, _Stopped):
-                raise record.error
-            yield record
+        describe = joblib.delayed(self._describe_or_error)
+        records = jobs(describe(item, settings, stopping) for item in photos)
+        with show_progress(None, len(photos), self._doing, self.verbose) as bar:
+            try:
+                for record in records:
+                    if isinstance(record, _Stopped):
+                        raise record.error
+                    bar.update()
+                    yield record
+            except BaseException as error:
+                # A process must not end while its threads are in the network, so they are
+                # waited for; what has not begun does nothing.
+                stopping.append(error)
+                for _ in records:
+                    pass
+                raise
 
     def crop_record(self, record: Any, item: Photo | Query) -> Any:
         """What of a whole photo's record answers to an item of that photo.
@@ -141,8 +152,11 @@ class PhotoStep(RecordStep, BaseEstimator):
         """What a record takes over from the photo besides its name."""
         return {}
 
-    def _describe_or_error(self, item: Item, settings: tuple[Any, ...]) -> Any:
-        # An exception that leaves a worker thread ends the process, so none does.
+    def _describe_or_error(
+        self, item: Item, settings: tuple[Any, ...], stopping: list[BaseException]
+    ) -> Any:
+        if stopping:
+            return None
         try:
             return self._describe(as_photo(item), settings)
         except PhotoError as error:

@@ -12,7 +12,7 @@ import pytest
 from counting import CountingExtractor
 from PIL import Image
 
-from sklearn_cmac import ConvFeatureExtractor, Photo, PhotoError, Query
+from sklearn_cmac import ConvFeatureExtractor, LocalFeatureExtractor, Photo, PhotoError, Query
 from sklearn_cmac.store import ArrayStore, StoredMap
 
 torch = pytest.importorskip("torch")
@@ -187,3 +187,104 @@ def test_unknown_keys_are_not_there(tmp_path):
 def test_importing_the_package_loads_no_torch():
     code = "import sys, sklearn_cmac; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- what others trip over --------------------------------------------------------------------
+
+
+def test_a_box_that_stands_out_of_its_photo_is_clipped_in_both_crops(pixels):
+    """By a rounding of the annotation: the window is a part of the photo."""
+    query = Query(pixels, (-0.9, -0.5, 64, 96.7))
+    (crop_i,) = ConvFeatureExtractor(query_crop="image").fit_transform([query])
+    assert crop_i.window == (0, 0, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("query_crop", "crop_i"), ("max_size", 0), ("precision", "half")]
+)
+def test_wrong_parameters_are_refused_by_transform_too(pixels, name, value):
+    extractor = ConvFeatureExtractor().fit([])
+    with pytest.raises(ValueError, match=f"'{name}' parameter of ConvFeatureExtractor"):
+        extractor.set_params(**{name: value}).transform([pixels])
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", "half", "flip"])
+def test_a_damaged_map_counts_as_absent_and_is_written_again(jpeg, tmp_path, damage, rng):
+    extractor = CountingExtractor(store=tmp_path / "maps", layer="blocks.4").fit([])
+    (tmp_path / "maps").mkdir()
+    expected = np.array(extractor.transform([jpeg])[0].activations)
+    (file,) = (tmp_path / "maps").rglob("*.npy")
+    whole = file.read_bytes()
+    positions = [0, 70, *rng.integers(0, len(whole), 20).tolist(), len(whole) - 1]
+    for n, position in enumerate(positions if damage == "flip" else [0], 1):
+        if damage == "flip":
+            content = bytearray(whole)
+            content[position] ^= 1
+        else:
+            content = whole[: len(whole) // 2] if damage == "half" else damage
+        file.write_bytes(content)
+        np.testing.assert_array_equal(extractor.transform([jpeg])[0].activations, expected)
+        # A flipped bit of the header's padding changes nothing that is read.
+        assert passes(tmp_path / "maps") <= n + 1
+        assert file.read_bytes() == whole or damage == "flip"
+
+
+def test_a_map_that_is_damaged_after_it_was_found_names_photo_and_file(jpeg, tmp_path):
+    (record,) = ConvFeatureExtractor(store=tmp_path / "maps").fit_transform([jpeg])
+    (file,) = (tmp_path / "maps").rglob("*.npy")
+    file.write_bytes(b"hello")
+    with pytest.raises(PhotoError, match=rf"^{jpeg}: the stored file {file} is damaged"):
+        record.activations  # noqa: B018
+
+
+def test_a_stored_map_is_opened_once_by_whoever_reads_it(jpeg, tmp_path, monkeypatch):
+    """Once to find it; its shape is known from then on."""
+    extractor = ConvFeatureExtractor(store=tmp_path / "maps").fit([])
+    extractor.transform([jpeg])
+    opened, load = [], np.load
+    monkeypatch.setattr(np, "load", lambda *args, **kw: opened.append(args) or load(*args, **kw))
+    (record,) = extractor.transform([jpeg])
+    assert (record.shape, record.crop((0, 0, 64, 64)).shape) == ((3, 4), (2, 2))
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_whatever_a_photo_raises_is_its_error_and_the_others_go_on(pixels, tmp_path, n_jobs):
+    """A PNG that is cut off raises OSError where its size is asked for."""
+    whole = tmp_path / "whole.png"
+    Image.fromarray(pixels).save(whole)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole.read_bytes()[:-400])
+    for extractor in (ConvFeatureExtractor(n_jobs=n_jobs), LocalFeatureExtractor(n_jobs=n_jobs)):
+        with pytest.raises(PhotoError, match=r"cut\.png: the image is damaged") as caught:
+            extractor.fit([]).transform([whole, cut, pixels[::-1]])
+        assert [i for i, _, _ in caught.value.failures] == [1]
+        assert [i for i, _ in caught.value.maps] == [0, 2]
+
+
+def test_an_error_that_no_photo_is_to_blame_for_ends_a_parallel_run(pixels, tmp_path):
+    """In a process of its own: it used to end by a signal."""
+    code = (
+        "import numpy as np, torch\n"
+        "from sklearn_cmac import ConvFeatureExtractor\n"
+        f"torch.save({{'a': torch.zeros(2)}}, r'{tmp_path}/wrong.pth')\n"
+        f"extractor = ConvFeatureExtractor(weights=r'{tmp_path}/wrong.pth', n_jobs=2)\n"
+        "photos = [np.full((96, 128, 3), i, np.uint8) for i in range(6)]\n"
+        "extractor.fit([]).transform(photos)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "does not hold the weights of efficientnet_lite0" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "objects", "series"])
+def test_photos_come_in_any_sequence(pixels, jpeg, kind):
+    pandas = pytest.importorskip("pandas")
+    photos = [str(jpeg), Photo(pixels, name="b"), Photo(pixels[::-1], name="c")]
+    objects = np.empty(3, object)
+    objects[:] = photos
+    given = {
+        "list": photos, "tuple": tuple(photos), "objects": objects,
+        "series": pandas.Series(photos, index=[2, 0, 1]),
+    }[kind]  # fmt: skip
+    assert [r.name for r in ConvFeatureExtractor().fit_transform(given)] == [str(jpeg), "b", "c"]

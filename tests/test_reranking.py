@@ -279,7 +279,7 @@ def test_scores_of_many_photos_are_those_of_pairs(data):
     for query, photos, (hits, scores) in zip(queries, asked, found):
         expected = {ids[i]: match_regions(query, table[i]).score for i in photos if counts[i]}
         assert set(hits) == set(expected)
-        np.testing.assert_allclose(scores, [expected[hit] for hit in hits], rtol=1e-5)
+        np.testing.assert_allclose(scores, [expected[hit] for hit in hits], rtol=1e-5, atol=1e-6)
         assert (np.diff(scores) <= 0).all()
 
 

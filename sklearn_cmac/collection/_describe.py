@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from filelock import FileLock
@@ -20,6 +20,7 @@ from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.collection._engine import Engine, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._regions import RegionTable
+from sklearn_cmac.collection._selection import Selection
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint, identify
 from sklearn_cmac.maps import RegionVectors
@@ -137,6 +138,7 @@ class _Run:
         # Of pipelines that are not ours, the first photo tells.
         dimension = corridor.dimension
         self.engine = None if dimension is None else self._engine(dimension)
+        self.shared = self.engine is not None and len(self.engine) > 0
         self.ids: list[str] = []
         self.failed: dict[int, str] = {}
         self.seconds = 0.0
@@ -204,6 +206,9 @@ class _Run:
             seconds = self.catalogue.seconds
             self.catalogue.close()
         engine = self._engine(0) if self.engine is None else self.engine
+        if self.shared:
+            # Photos of earlier runs are there too, and in another order.
+            engine = cast(Engine, Selection(engine, list(dict.fromkeys(filter(None, self.ids)))))
         names = [name_of(photo) for photo in photos]
         return Collection(photos, names, self.ids, engine, self.failed, seconds)
 

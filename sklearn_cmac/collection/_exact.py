@@ -29,6 +29,8 @@ def top_rows(scores: np.ndarray, k: int) -> np.ndarray:
     """The rows of the k highest scores (n,), best first; of equal ones, the first rows."""
     if k >= len(scores):
         return np.argsort(-scores, kind="stable")
+    if k < 1:
+        return np.empty(0, int)
     limit = scores[np.argpartition(scores, len(scores) - k)[len(scores) - k]]
     above = np.flatnonzero(scores > limit)
     level = np.flatnonzero(scores == limit)[: k - len(above)]

@@ -200,7 +200,8 @@ class _Task:
 
     def _question(self, collection: Collection) -> tuple[Any, ...]:
         """What is ranked, what is asked, and what is right."""
-        boxes = [getattr(query, "box", None) for query in self.queries]
+        # The box of a whole photo is an annotation, and not asked for.
+        boxes = [query.box if isinstance(query, Query) else None for query in self.queries]
         right = [(list(r.positives), list(r.junk)) for r in self.benchmark.relevance]
         contents = [look.content for look in self.asked]
         return collection.ids, contents, boxes, right, self.benchmark.get("exclude")

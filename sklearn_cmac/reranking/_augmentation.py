@@ -83,6 +83,8 @@ class _Augmented:
         return len(self.near)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("before", "near"):  # not set yet: this is a copy in the making
+            raise AttributeError(name)
         return getattr(self.before if name in ("match", "get_regions") else self.near, name)
 
 

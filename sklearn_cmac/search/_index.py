@@ -148,15 +148,16 @@ class RetrievalIndex:
                     "Photo(..., name=...)"
                 )
                 failed.append((name, reason))
-        self._engine, self._prepared = described.engine, None
+        self._prepared = None
         self._replace(set(new) & set(self._photos), new)
         return IndexReport(list(new), failed)
 
     def _open_engine(self, stamp: Stamp, folder: Path | None, n_photos: int) -> Engine:
-        if self._engine is not None:
-            return self._engine
-        engine = self._retriever.engine
-        return (ENGINES[engine] if isinstance(engine, str) else engine)(stamp, folder, n_photos)
+        if self._engine is None:
+            engine = self._retriever.engine
+            make = ENGINES[engine] if isinstance(engine, str) else engine
+            self._engine = make(stamp, folder, n_photos)
+        return self._engine
 
     def remove(self, names: Iterable[str]) -> None:
         """Take photos out.
