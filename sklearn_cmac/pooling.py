@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors, check_records
+from sklearn_cmac._steps import StatelessStep
+from sklearn_cmac.maps import ActivationMap, Records, Regions, RegionVectors
 from sklearn_cmac.photos import PhotoError
 
 
-class _Pooler(RecordStep, BaseEstimator):
+class _Pooler(StatelessStep, BaseEstimator):
     """Weighs the cells of a map, then pools each region's. Nothing is fitted."""
 
     _parameter_constraints: dict = {
         "region_weight": [StrOptions({"area", "sqrt_area", "center"}), None]
     }
+    _needs = "regions"
 
     region_weight: str | None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> _Pooler:
-        """Check the parameters.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap with regions
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        check_records(X, self, "regions")
-        return self
-
-    def transform(self, X: Any) -> list[RegionVectors]:
+    def transform(self, X: Records) -> list[RegionVectors]:
         """Pool activations over regions.
 
         Parameters
@@ -56,12 +40,12 @@ class _Pooler(RecordStep, BaseEstimator):
         PhotoError
             If a photo's activations are not finite.
         """
-        return [self._pool(record) for record in check_records(X, self, "regions")]
+        return [self._pool(record) for record in self._read(X)]
 
     def _pool(self, record: ActivationMap) -> RegionVectors:
         activations, regions = np.asarray(record.activations), record.regions
         assert regions is not None
-        if regions.indices.max() >= activations.shape[0] * activations.shape[1]:
+        if regions.shape != activations.shape[:2]:
             raise PhotoError(f"{record.name}: its regions are of a {regions.shape} map, not of it")
         cells = self._weigh(activations).reshape(-1, activations.shape[-1])
         vectors = np.stack([self._reduce(cells[region]) for region in regions])
