@@ -6,18 +6,23 @@ Array functions behind learned whitening (siaMAC).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.utils import check_random_state
+
+from sklearn_cmac._steps import Seed
 
 # Differences that are held at once: 8 MB for 1024 dimensions.
 _CHUNK = 1024
 
 
 def pairs_from_labels(
-    y: Any, distractor: Any = None, max_pairs: int = 20_000, random_state: Any = 0
+    y: ArrayLike,
+    distractor: str | int | None = None,
+    max_pairs: int = 20_000,
+    random_state: Seed = 0,
 ) -> np.ndarray:
     """Pairs of photos that have one label.
 

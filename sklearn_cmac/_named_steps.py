@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sklearn.utils.metaestimators import _BaseComposition
@@ -9,6 +10,8 @@ from sklearn.utils.metaestimators import _BaseComposition
 
 class NamedSteps(_BaseComposition):
     """An estimator with a parameter `steps`, names and estimators, whose parameters have paths."""
+
+    steps: Sequence[tuple[str, Any]]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters, with those of the steps by their paths.
@@ -34,5 +37,8 @@ class NamedSteps(_BaseComposition):
         -------
         self
         """
+        # scikit-learn exchanges entries of a list only.
+        if "steps" not in params and isinstance(self.steps, tuple) and self.steps:
+            self.steps = list(self.steps)
         self._set_params("steps", **params)
         return self

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_cmac._steps import TableStep, is_table
-from sklearn_cmac.maps import check_vectors
+from sklearn_cmac.maps import Vectors, check_vectors
 
 
 class L2Aggregator(TableStep, BaseEstimator):
@@ -35,7 +34,7 @@ class L2Aggregator(TableStep, BaseEstimator):
     _parameter_constraints: dict = {}
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> L2Aggregator:
+    def fit(self, X: ArrayLike | Vectors, y: object = None) -> L2Aggregator:
         """Note the length of the vectors.
 
         Parameters
@@ -50,11 +49,12 @@ class L2Aggregator(TableStep, BaseEstimator):
         if is_table(X):
             validate_data(self, X, dtype=[np.float64, np.float32])
         else:
-            self.n_features_in_ = check_vectors(X, self, None)[0].vectors.shape[1]
+            self.n_features_in_ = check_vectors(X, self)[0].vectors.shape[1]
+            self._forget("feature_names_in_")
         self._n_features_out = self.n_features_in_
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike | Vectors) -> np.ndarray:
         """Sum up.
 
         Parameters

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import Item
-from sklearn_cmac.pooling import _Pooler as Pooler
+from sklearn_cmac.pooling import Pooler
 
 Record = TypeVar("Record")
 
@@ -55,8 +55,9 @@ class Corridor:
 
     @property
     def reads_annotations(self) -> bool:
-        """Whether a step looks at a photo's name or box, which describing it ignores else."""
-        return any(getattr(step, "reads_annotations", False) for step in self.steps)
+        """Whether some step looks at a photo's name or box, which describing ignores else."""
+        parts = self.pipeline.get_params().values() if self.steps else ()
+        return any(getattr(part, "reads_annotations", False) for part in parts)
 
     def with_extractor(self, extractor: Any) -> Pipeline:
         """The same fitted pipeline with another step that photos come in by."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from sklearn_cmac._steps import TableOrSequenceStep, is_table
-from sklearn_cmac.maps import check_vectors
+from sklearn_cmac.maps import Vectors, check_vectors
 
 
 class FullyConnected(TableOrSequenceStep, BaseEstimator):
@@ -49,13 +47,18 @@ class FullyConnected(TableOrSequenceStep, BaseEstimator):
         "normalize_input": ["boolean"],
     }
 
-    def __init__(self, weight: Any = None, bias: Any = None, normalize_input: bool = True):
+    def __init__(
+        self,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        normalize_input: bool = True,
+    ):
         self.weight = weight
         self.bias = bias
         self.normalize_input = normalize_input
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> FullyConnected:
+    def fit(self, X: ArrayLike | Vectors, y: object = None) -> FullyConnected:
         """Check that the layer fits the vectors.
 
         Parameters
@@ -72,50 +75,29 @@ class FullyConnected(TableOrSequenceStep, BaseEstimator):
         ValueError
             If the weights are of another shape.
         """
-        self._fitted_on_records = not is_table(X)
-        if self._fitted_on_records:
-            self.n_features_in_ = check_vectors(X, self, None)[0].vectors.shape[1]
-        else:
+        if is_table(X):
             validate_data(self, X, dtype=[np.float64, np.float32])
-        if self.weight is not None:
-            shape = np.shape(self.weight)
-            if len(shape) != 2 or shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"weight is (D', {self.n_features_in_}) for these vectors, got shape {shape}; "
-                    "does the layer belong to another network?"
-                )
-            self._n_features_out = shape[0]
         else:
-            self._n_features_out = self.n_features_in_
-        if self.bias is not None and np.shape(self.bias) != (self._n_features_out,):
-            raise ValueError(f"bias is ({self._n_features_out},), got shape {np.shape(self.bias)}")
+            self.n_features_in_ = check_vectors(X, self)[0].vectors.shape[1]
+            self._forget("feature_names_in_")
+        self._check_shapes()
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Project region vectors.
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_in_ if self.weight is None else np.shape(self.weight)[0]
 
-        Parameters
-        ----------
-        X : sequence of RegionVectors or of arrays of shape (R_i, D), or array-like of shape (n, D)
+    def _check_shapes(self) -> None:
+        if self.weight is not None and np.shape(self.weight)[1:] != (self.n_features_in_,):
+            raise ValueError(
+                f"weight is (D', {self.n_features_in_}) for these vectors, got shape "
+                f"{np.shape(self.weight)}; does the layer belong to another network?"
+            )
+        if self.bias is not None and np.shape(self.bias) != (self._n_features_out,):
+            raise ValueError(f"bias is ({self._n_features_out},), got shape {np.shape(self.bias)}")
 
-        Returns
-        -------
-        list of RegionVectors, or ndarray of shape (n, D')
-            Vectors of unit length.
-
-        Raises
-        ------
-        PhotoError
-            If a photo's vectors have another length than D, or are not finite.
-        """
-        check_is_fitted(self, "n_features_in_")
-        if is_table(X):
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-            return self._project(X)
-        records = check_vectors(X, self, self.n_features_in_)
-        return [replace(record, vectors=self._project(record.vectors)) for record in records]
-
-    def _project(self, vectors: np.ndarray) -> np.ndarray:
+    def _transform_rows(self, vectors: np.ndarray) -> np.ndarray:
+        self._check_shapes()
         dtype = np.promote_types(vectors.dtype, np.float32)
         vectors = vectors.astype(dtype, copy=False)
         if self.normalize_input:

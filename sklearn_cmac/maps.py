@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.ndimage import maximum_filter
 
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
@@ -35,6 +36,12 @@ class Regions:
         Which proposal a region comes from: the position of its partition (the first cluster
         count, the second, …) or of its grid level. Default: all 0.
 
+    Raises
+    ------
+    ValueError
+        If there is no region, or one without cells, with a cell outside the map, or with a
+        cell twice.
+
     Examples
     --------
     >>> from sklearn_cmac import Regions
@@ -45,28 +52,44 @@ class Regions:
 
     def __init__(
         self,
-        indices: Any,
-        indptr: Any,
+        indices: ArrayLike,
+        indptr: ArrayLike,
         shape: tuple[int, int],
-        kinds: Any = None,
+        kinds: ArrayLike | None = None,
     ):
-        self.indices = np.asarray(indices, dtype=np.int32)
-        self.indptr = np.asarray(indptr, dtype=np.int64)
-        self.shape = (int(shape[0]), int(shape[1]))
-        self.kinds = np.zeros(len(self), np.int16) if kinds is None else np.asarray(kinds, np.int16)
-        if np.any(np.diff(self.indptr) < 1):
-            raise ValueError("a region has at least one cell")
+        self.shape = _check_shape(shape)
+        self.indptr = _whole_numbers(indptr, "indptr")
+        _check_indptr(self.indptr, np.size(indices))
+        height, width = self.shape
+        cells = _whole_numbers(indices, f"indices of a {height}x{width} map", height * width)
+        self.indices = cells.astype(np.int32)
+        self._check_sets()
+        self.kinds = np.zeros(len(self), np.int16)
+        if kinds is not None:
+            if np.shape(kinds) != (len(self),):
+                raise ValueError(f"kinds are ({len(self)},), one a region, got {np.shape(kinds)}")
+            self.kinds[:] = _whole_numbers(kinds, "kinds", np.iinfo(np.int16).max + 1)
+
+    def _check_sets(self) -> None:
+        steps = np.diff(self.indices)
+        steps[self.indptr[1:-1] - 1] = 1
+        rising = (steps > 0).all()  # as they mostly are; then no cell is there twice
+        if not rising and np.count_nonzero(self.masks()) < len(self.indices):
+            raise ValueError("a region is a set of cells, and one of these has a cell twice")
 
     @classmethod
-    def from_cells(cls, cells: Sequence[Any], shape: tuple[int, int], kinds: Any = None) -> Regions:
+    def from_cells(
+        cls, cells: Sequence[ArrayLike], shape: tuple[int, int], kinds: ArrayLike | None = None
+    ) -> Regions:
         """Regions from one array of cell numbers each."""
-        if not cells:
+        if not len(cells):
             raise ValueError("a map has at least one region")
-        starts = np.cumsum([0, *map(len, cells)])
-        return cls(np.concatenate([np.asarray(c) for c in cells]), starts, shape, kinds)
+        arrays = [np.asarray(region) for region in cells]
+        starts = np.cumsum([0, *map(len, arrays)])
+        return cls(np.concatenate(arrays), starts, shape, kinds)
 
     @classmethod
-    def from_labels(cls, labels: Any, shape: tuple[int, int]) -> Regions:
+    def from_labels(cls, labels: ArrayLike, shape: tuple[int, int]) -> Regions:
         """Regions from partitions of the cells.
 
         Parameters
@@ -76,8 +99,14 @@ class Regions:
             are left out.
         shape : (H, W)
         """
+        labels = np.atleast_2d(labels)
+        height, width = _check_shape(shape)
+        if labels.ndim != 2 or labels.shape[1] != height * width:
+            raise ValueError(
+                f"labels of a {height}x{width} map are (L, {height * width}), got {labels.shape}"
+            )
         cells, kinds = [], []
-        for kind, partition in enumerate(np.atleast_2d(labels)):
+        for kind, partition in enumerate(labels):
             order = np.argsort(partition, kind="stable")
             first = np.flatnonzero(np.diff(partition[order], prepend=partition[order[0]] - 1))
             for group in np.split(order, first[1:]):
@@ -91,11 +120,20 @@ class Regions:
         cls,
         windows: Iterable[tuple[int, int, int, int]],
         shape: tuple[int, int],
-        kinds: Any = None,
+        kinds: ArrayLike | None = None,
     ) -> Regions:
         """Regions from windows (row0, col0, row1, col1) of cells, the ends excluded."""
-        grid = np.arange(shape[0] * shape[1]).reshape(shape)
-        return cls.from_cells([grid[a:c, b:d].ravel() for a, b, c, d in windows], shape, kinds)
+        height, width = _check_shape(shape)
+        grid = np.arange(height * width).reshape(height, width)
+        cells = []
+        for top, left, bottom, right in windows:
+            if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+                raise ValueError(
+                    f"the window {(top, left, bottom, right)} does not lie in a {height}x{width} "
+                    "map; expected (row0, col0, row1, col1) with the ends excluded"
+                )
+            cells.append(grid[top:bottom, left:right].ravel())
+        return cls.from_cells(cells, shape, kinds)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -131,6 +169,40 @@ class Regions:
         masks = np.zeros((len(self), self.shape[0] * self.shape[1]), dtype=bool)
         masks[np.repeat(np.arange(len(self)), self.areas), self.indices] = True
         return masks.reshape(len(self), *self.shape)
+
+
+def _check_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"a map's shape is (H, W), at least 1 each, got {shape}")
+    return int(shape[0]), int(shape[1])
+
+
+def _check_indptr(indptr: np.ndarray, n_indices: int) -> None:
+    if len(indptr) < 2:
+        raise ValueError("a map has at least one region, so indptr has at least two entries")
+    if indptr[0] != 0 or indptr[-1] != n_indices:
+        raise ValueError(
+            f"indptr goes from 0 to the number of indices, {n_indices}; got {indptr[0]} to "
+            f"{indptr[-1]}"
+        )
+    if np.diff(indptr).min() < 1:
+        r = int(np.diff(indptr).argmin())
+        raise ValueError(
+            f"a region has at least one cell; region {r} goes from {indptr[r]} to {indptr[r + 1]} "
+            "in indptr"
+        )
+
+
+def _whole_numbers(values: ArrayLike, name: str, end: int | None = None) -> np.ndarray:
+    """`values` as a row of int64, if they are whole numbers from 0 to before `end`."""
+    numbers = np.asarray(values)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} are whole numbers in one row, got {numbers.dtype} of shape {numbers.shape}"
+        )
+    if end is not None and (numbers.min() < 0 or numbers.max() >= end):
+        raise ValueError(f"{name} are 0 to {end - 1}, got {numbers.min()} to {numbers.max()}")
+    return numbers.astype(np.int64, copy=False)
 
 
 class MapSource(Protocol):
@@ -384,8 +456,20 @@ class RegionVectors:
         return f"RegionVectors({self.name!r}, {len(self)} regions)"
 
 
-def check_records(X: Any, step: Any, need: str = "") -> Sequence[ActivationMap]:
-    """`X` if it is a sequence of records that have the field `need`, else an error.
+# What steps take. An object array or a pandas Series of the entries does as well.
+Records: TypeAlias = "Sequence[ActivationMap]"
+Vectors: TypeAlias = "Sequence[RegionVectors | ArrayLike]"
+
+
+def is_sequence(X: object) -> TypeGuard[Sequence[Any]]:
+    """Whether `X` has entries in an order: a list, a tuple, an array, a pandas Series, …"""
+    if isinstance(X, np.ndarray):
+        return X.ndim > 0
+    return isinstance(X, Sequence) or hasattr(X, "iloc")
+
+
+def check_records(X: object, step: object, need: str = "") -> list[ActivationMap]:
+    """The entries of `X`, if they are records that have the field `need`, else an error.
 
     Parameters
     ----------
@@ -395,50 +479,85 @@ def check_records(X: Any, step: Any, need: str = "") -> Sequence[ActivationMap]:
     need : {"", "embedding", "regions"}
     """
     name = type(step).__name__
-    if not isinstance(X, (list, tuple)) or not all(isinstance(r, ActivationMap) for r in X):
-        raise ValueError(
-            f"{name} expects a sequence of ActivationMap, as ConvFeatureExtractor returns it; "
-            f"got {type(X).__name__}"
-            + (f" of {type(X[0]).__name__}" if isinstance(X, (list, tuple)) and X else "")
-        )
-    if not X:
+    expected = (
+        f"{name} expects a sequence of ActivationMap, as ConvFeatureExtractor returns it; got"
+    )
+    if not is_sequence(X):
+        raise ValueError(f"{expected} {type(X).__name__}")
+    records = list(X)
+    for i, record in enumerate(records):
+        if not isinstance(record, ActivationMap):
+            raise ValueError(
+                f"{expected} {type(X).__name__} whose entry {i} is {type(record).__name__}"
+            )
+        if need and getattr(record, need) is None:
+            before = "ActivationPCA" if need == "embedding" else "a region step"
+            raise ValueError(f"{record.name}: has no {need}; {before} must come before {name}")
+    if not records:
         raise ValueError(f"{name} got 0 photos; at least 1 is required")
-    if need:
-        for record in X:
-            if getattr(record, need) is None:
-                before = "ActivationPCA" if need == "embedding" else "a region step"
-                raise ValueError(f"{record.name}: has no {need}; {before} must come before {name}")
-    return X
+    return records
 
 
-def check_vectors(X: Any, step: Any, n_features: int | None) -> list[RegionVectors]:
+def check_vectors(X: object, step: object, n_features: int | None = None) -> list[RegionVectors]:
     """The entries of `X` as region vectors with weights, checked.
 
     Parameters
     ----------
-    X : sequence of RegionVectors or of arrays of shape (R_i, D)
+    X : sequence of RegionVectors or of array-likes of shape (R_i, D)
     step : estimator
         Named in errors.
     n_features : int, optional
         D to insist on; default: that of the first photo.
     """
+    step_name = type(step).__name__
+    if not is_sequence(X):
+        raise ValueError(f"{step_name} expects a sequence of RegionVectors; got {type(X).__name__}")
     records = []
     for i, item in enumerate(X):
-        record = item if isinstance(item, RegionVectors) else RegionVectors(np.asarray(item))
-        name = record.name or f"photo {i}"
-        vectors = record.vectors
-        if vectors.ndim != 2 or not len(vectors):
-            raise PhotoError(f"{name}: region vectors are (R, D), got shape {vectors.shape}")
+        if isinstance(item, ActivationMap):
+            raise ValueError(
+                f"{item.name}: is an ActivationMap; a pooler must come before {step_name}"
+            )
+        name = f"photo {i}"
+        if isinstance(item, RegionVectors):
+            name = item.name or name
+            vectors = _finite_rows(item.vectors, name)
+            record = replace(item, vectors=vectors, weights=_weights(item.weights, vectors, name))
+        else:
+            vectors = _finite_rows(item, name)
+            record = RegionVectors(vectors, _weights(None, vectors, name))
         n_features = n_features or vectors.shape[1]
         if vectors.shape[1] != n_features:
             raise PhotoError(
                 f"{name}: its region vectors have {vectors.shape[1]} dimensions, "
-                f"{type(step).__name__} expects {n_features}; use the network, layer and whitening "
-                "that it was fitted with"
+                f"{step_name} expects {n_features}; use the network, layer and whitening that it "
+                "was fitted with"
             )
-        if not np.isfinite(vectors).all():
-            raise PhotoError(f"{name}: its region vectors are not finite numbers")
-        if record.weights is None:
-            record = replace(record, weights=np.ones(len(vectors), vectors.dtype))
         records.append(record)
     return records
+
+
+def _finite_rows(values: ArrayLike, name: str) -> np.ndarray:
+    """Region vectors as an array (R, D) of finite numbers."""
+    try:
+        vectors = np.asarray(values)
+    except ValueError:  # nested lists of different lengths
+        raise PhotoError(f"{name}: region vectors are (R, D), got rows of many lengths") from None
+    if vectors.ndim != 2 or not vectors.size:
+        raise PhotoError(f"{name}: region vectors are (R, D), got shape {vectors.shape}")
+    if vectors.dtype.kind not in "biuf" or not np.isfinite(vectors).all():
+        raise PhotoError(f"{name}: its region vectors are not finite numbers")
+    return vectors
+
+
+def _weights(weights: ArrayLike | None, vectors: np.ndarray, name: str) -> np.ndarray:
+    """Weights (R,) of region vectors (R, D), each 1 if there are none."""
+    if weights is None:
+        return np.ones(len(vectors), np.result_type(vectors, np.float32))
+    weights = np.asarray(weights)
+    if weights.shape != (len(vectors),) or not np.isfinite(weights).all():
+        raise PhotoError(
+            f"{name}: its {len(vectors)} region vectors have a finite weight each, got weights "
+            f"{weights} of shape {weights.shape}"
+        )
+    return weights

@@ -65,10 +65,8 @@ def make_cmac_pipeline(
     >>> make_cmac_pipeline(preset="paper")["pca"].n_components
     4
     """
-    # Seeded, so that a pipeline fitted again on the same photos is the same.
     if preset == "paper":
-        pca = ActivationPCA(random_state=0)
-        return _make(memory, verbose, params, pca=pca, regions=NCutClusterer())
+        return _make(memory, verbose, params, pca=ActivationPCA(), regions=NCutClusterer())
     regions: Any = NCutClusterer(spatial_weight=0.6, grow=0.15)
     if preset == "mixed":
         regions = RegionUnion([("squares", GridRegions()), ("clusters", regions)])
@@ -78,7 +76,7 @@ def make_cmac_pipeline(
         memory,
         verbose,
         params,
-        pca=ActivationPCA(n_components=16, weighting="whiten", random_state=0),
+        pca=ActivationPCA(n_components=16, weighting="whiten"),
         regions=regions,
         pool=GeMPooler(region_weight="center"),
         whiten=RegionWhitener(shrinkage=1.0),
@@ -309,9 +307,9 @@ def make_bow_pipeline(*, memory: Any = None, verbose: bool = False, **params: An
     --------
     >>> from sklearn_cmac import make_bow_pipeline
     >>> make_bow_pipeline(encode__n_words=5000)["encode"]
-    BagOfWords(n_words=5000, random_state=0)
+    BagOfWords(n_words=5000)
     """
-    return _make_local(memory, verbose, params, BagOfWords(random_state=0))
+    return _make_local(memory, verbose, params, BagOfWords())
 
 
 def make_vlad_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
@@ -331,9 +329,9 @@ def make_vlad_pipeline(*, memory: Any = None, verbose: bool = False, **params: A
     --------
     >>> from sklearn_cmac import make_vlad_pipeline
     >>> make_vlad_pipeline(encode__intra_normalize=True)["encode"]
-    VLAD(intra_normalize=True, random_state=0)
+    VLAD(intra_normalize=True)
     """
-    return _make_local(memory, verbose, params, VLAD(random_state=0))
+    return _make_local(memory, verbose, params, VLAD())
 
 
 def make_fisher_pipeline(*, memory: Any = None, verbose: bool = False, **params: Any) -> Pipeline:
@@ -355,7 +353,7 @@ def make_fisher_pipeline(*, memory: Any = None, verbose: bool = False, **params:
     >>> make_fisher_pipeline(features__max_size=512)["features"]
     LocalFeatureExtractor(max_size=512)
     """
-    return _make_local(memory, verbose, params, FisherVector(random_state=0))
+    return _make_local(memory, verbose, params, FisherVector())
 
 
 def _make_local(memory: Any, verbose: bool, params: dict[str, Any], encode: Any) -> Pipeline:

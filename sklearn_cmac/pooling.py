@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.maps import ActivationMap, Regions, RegionVectors, check_records
+from sklearn_cmac._steps import StatelessStep
+from sklearn_cmac.maps import ActivationMap, Records, Regions, RegionVectors
 from sklearn_cmac.photos import PhotoError
 
 
-class _Pooler(RecordStep, BaseEstimator):
+class Pooler(StatelessStep, BaseEstimator):
     """Weighs the cells of a map, then pools each region's. Nothing is fitted."""
 
     _parameter_constraints: dict = {
         "region_weight": [StrOptions({"area", "sqrt_area", "center"}), None]
     }
+    _needs = "regions"
 
     region_weight: str | None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> _Pooler:
-        """Check the parameters.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap with regions
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        check_records(X, self, "regions")
-        return self
-
-    def transform(self, X: Any) -> list[RegionVectors]:
+    def transform(self, X: Records) -> list[RegionVectors]:
         """Pool activations over regions.
 
         Parameters
@@ -56,12 +40,12 @@ class _Pooler(RecordStep, BaseEstimator):
         PhotoError
             If a photo's activations are not finite.
         """
-        return [self._pool(record) for record in check_records(X, self, "regions")]
+        return [self._pool(record) for record in self._read(X)]
 
     def _pool(self, record: ActivationMap) -> RegionVectors:
         activations, regions = np.asarray(record.activations), record.regions
         assert regions is not None
-        if regions.indices.max() >= activations.shape[0] * activations.shape[1]:
+        if regions.shape != activations.shape[:2]:
             raise PhotoError(f"{record.name}: its regions are of a {regions.shape} map, not of it")
         cells = self._weigh(activations).reshape(-1, activations.shape[-1])
         vectors = np.stack([self._reduce(cells[region]) for region in regions])
@@ -89,7 +73,7 @@ class _Pooler(RecordStep, BaseEstimator):
         raise NotImplementedError
 
 
-class ClusterMaxPooler(_Pooler):
+class ClusterMaxPooler(Pooler):
     """Maximum activation of each channel over each region.
 
     Parameters
@@ -117,7 +101,7 @@ class ClusterMaxPooler(_Pooler):
         return cells.max(axis=0)
 
 
-class GeMPooler(_Pooler):
+class GeMPooler(Pooler):
     """Generalized mean of each channel over each region: between mean and maximum.
 
     Parameters
@@ -147,7 +131,7 @@ class GeMPooler(_Pooler):
 
     _parameter_constraints: dict = {
         "p": [Interval(Real, 0, None, closed="right")],
-        **_Pooler._parameter_constraints,
+        **Pooler._parameter_constraints,
     }
 
     def __init__(self, p: float = 3.0, region_weight: str | None = None):
@@ -158,7 +142,7 @@ class GeMPooler(_Pooler):
         return generalized_mean(cells, self.p)
 
 
-class SPoCPooler(_Pooler):
+class SPoCPooler(Pooler):
     """Sum of each channel over each region, cells near the photo's centre counting more.
 
     The regions of a partition add up to the whole map's vector.
@@ -194,7 +178,7 @@ class SPoCPooler(_Pooler):
 
     _parameter_constraints: dict = {
         "center_prior": ["boolean"],
-        **_Pooler._parameter_constraints,
+        **Pooler._parameter_constraints,
     }
 
     def __init__(self, center_prior: bool = True, region_weight: str | None = None):
@@ -210,7 +194,7 @@ class SPoCPooler(_Pooler):
         return _sum(cells)
 
 
-class CroWPooler(_Pooler):
+class CroWPooler(Pooler):
     """Sum of each channel over each region, strong cells and rare channels counting more.
 
     Both weights are those of the whole photo, so the regions of a partition add up to the

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from sklearn_cmac._steps import TableOrSequenceStep, is_table
-from sklearn_cmac.maps import ActivationMap, check_records
+from sklearn_cmac._steps import Seed, TableOrSequenceStep, is_table, kept_components
+from sklearn_cmac.maps import ActivationMap, Records, check_records
 from sklearn_cmac.photos import PhotoError
 
 
@@ -31,8 +31,8 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
     Parameters
     ----------
     n_components : int, default=4
-        C, the dimensions to keep (the paper: 4 for VGG16, 7 for ResNet101). Fewer are kept
-        where the data have fewer.
+        C, the dimensions to keep (the paper: 4 for VGG16, 7 for ResNet101). Fewer are kept,
+        with a warning, where there are fewer channels or activation vectors.
     weighting : {"variance", "whiten"} or None, default="variance"
         "variance" is eq. 2. "whiten" gives each component variance 1. None leaves the
         components as PCA returns them.
@@ -41,7 +41,7 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         norm says how much of an object there is.
     max_samples : int, default=20000
         At most so many activation vectors, drawn from all photos, are fitted on.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Draws that sample.
 
     Attributes
@@ -54,9 +54,14 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
     weights_ : ndarray of shape (C,)
         What each component counts for in the squared distance.
     n_components_ : int
-        C.
+        C, as many as were kept.
     n_features_in_ : int
         D.
+
+    Warns
+    -----
+    UserWarning
+        If fewer components are kept than were asked for.
 
     References
     ----------
@@ -88,7 +93,7 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         weighting: str | None = "variance",
         normalize: bool = False,
         max_samples: int = 20_000,
-        random_state: Any = None,
+        random_state: Seed = 0,
     ):
         self.n_components = n_components
         self.weighting = weighting
@@ -97,7 +102,7 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> ActivationPCA:
+    def fit(self, X: ArrayLike | Records, y: object = None) -> ActivationPCA:
         """Find the components.
 
         Parameters
@@ -110,14 +115,14 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         self
         """
         rng = check_random_state(self.random_state)
-        self._fitted_on_records = not is_table(X)
-        if self._fitted_on_records:
-            rows = self._sample_cells(check_records(X, self), rng)
-            self.n_features_in_ = rows.shape[1]
-        else:
+        if is_table(X):
             rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
             if len(rows) > self.max_samples:
                 rows = rows[_draw(len(rows), self.max_samples, rng)]
+        else:
+            rows = self._sample_cells(check_records(X, self), rng)
+            self.n_features_in_ = rows.shape[1]
+            self._forget("feature_names_in_")
         if len(rows) < 2:
             raise ValueError(f"ActivationPCA needs at least 2 activation vectors, got {len(rows)}")
         if self.normalize:
@@ -125,7 +130,8 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         with np.errstate(invalid="ignore"):  # shares of no variance at all, which are not used
             # The covariance costs least where there are more vectors than dimensions.
             solver = "covariance_eigh" if len(rows) > rows.shape[1] else "full"
-            pca = PCA(min(self.n_components, *rows.shape), svd_solver=solver).fit(rows)
+            kept = kept_components(self, min(rows.shape), *rows.shape)
+            pca = PCA(kept, svd_solver=solver).fit(rows)
         self.components_ = pca.components_
         self.mean_ = pca.mean_
         self.explained_variance_ = pca.explained_variance_
@@ -142,7 +148,7 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
             return 1 / np.maximum(variance, np.finfo(np.float64).tiny) * (variance > 0)
         return np.ones_like(variance)
 
-    def _sample_cells(self, X: Any, rng: np.random.RandomState) -> np.ndarray:
+    def _sample_cells(self, X: list[ActivationMap], rng: np.random.RandomState) -> np.ndarray:
         """At most `max_samples` activation vectors, each cell of all photos as likely."""
         counts = [record.shape[0] * record.shape[1] for record in X]
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -162,28 +168,7 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         sample = np.concatenate(rows)
         return sample.astype(np.float32) if sample.dtype == np.float16 else sample
 
-    def transform(self, X: Any) -> Any:
-        """Project activation vectors.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap, or array-like of shape (n_samples, D)
-
-        Returns
-        -------
-        list of ActivationMap, or ndarray of shape (n_samples, C)
-            For records, copies that have an `embedding` of shape (H, W, C).
-
-        Raises
-        ------
-        PhotoError
-            If a record has another number of channels than those fitted on, or activations
-            that are not finite.
-        """
-        check_is_fitted(self)
-        if is_table(X):
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-            return self._project(X)
+    def _transform_photos(self, X: object) -> list[ActivationMap]:
         return [replace(record, embedding=self._embed(record)) for record in check_records(X, self)]
 
     def _embed(self, record: ActivationMap) -> np.ndarray:
@@ -195,12 +180,12 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
                 f"{self.n_features_in_}; use the network and layer that it was fitted with"
             )
         rows = activations.reshape(-1, channels).astype(self.components_.dtype, copy=False)
-        embedding = self._project(rows).reshape(height, width, -1)
+        embedding = self._transform_rows(rows).reshape(height, width, -1)
         if not np.isfinite(embedding).all():
             raise PhotoError(f"{record.name}: its activations are not finite numbers")
         return embedding
 
-    def _project(self, rows: np.ndarray) -> np.ndarray:
+    def _transform_rows(self, rows: np.ndarray) -> np.ndarray:
         if self.normalize:
             rows = normalize(rows)
         components = self.components_ * np.sqrt(self.weights_)[:, None]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_array
+from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from sklearn_cmac._learned_whitening import (
     difference_covariance,
     pairs_from_labels,
     whitening_factor,
 )
-from sklearn_cmac._steps import TableOrSequenceStep, is_table
-from sklearn_cmac.maps import check_vectors
+from sklearn_cmac._steps import Seed, TableOrSequenceStep, is_table, kept_components
+from sklearn_cmac.maps import Vectors, check_vectors
 
 
 class RegionWhitener(TableOrSequenceStep, BaseEstimator):
@@ -32,7 +31,8 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
     Parameters
     ----------
     n_components : int, optional
-        D', dimensions to keep. Default: all whose variance is not zero.
+        D', dimensions to keep. Default: all whose variance is not zero. Where these are fewer,
+        they are kept, with a warning.
     method : {"pca", "learned"}, default="pca"
         "pca" makes all vectors spread evenly. "learned" does so for the *differences* of
         vectors that show the same object, so that these count little, and then turns to the
@@ -57,6 +57,8 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         principal axes of vectors that are whitened by the differences, times that whitening.
     explained_variance_ : ndarray of shape (D',)
         λ of the axes that are kept, descending.
+    n_components_ : int
+        D', as many as were kept.
     n_features_in_ : int
         D.
     n_regions_, n_photos_ : int
@@ -68,8 +70,8 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
     -----
     UserWarning
         If there are fewer than 10 D region vectors: the axes of least variance, which
-        whitening amplifies most, are then hardly known. For "learned" also if the
-        differences leave some direction out.
+        whitening amplifies most, are then hardly known. If fewer components are kept than
+        were asked for. For "learned" also if the differences leave some direction out.
 
     Notes
     -----
@@ -114,9 +116,9 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         n_components: int | None = None,
         method: str = "pca",
         shrinkage: float = 0.0,
-        distractor: Any = None,
+        distractor: str | int | None = None,
         max_pairs: int = 20_000,
-        random_state: Any = 0,
+        random_state: Seed = 0,
     ):
         self.n_components = n_components
         self.method = method
@@ -126,7 +128,7 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         self.random_state = random_state
 
     @classmethod
-    def from_arrays(cls, mean: Any, components: Any) -> RegionWhitener:
+    def from_arrays(cls, mean: ArrayLike, components: ArrayLike) -> RegionWhitener:
         """A fitted whitener with a mean and axes from elsewhere.
 
         Parameters
@@ -145,18 +147,23 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         ValueError
             If the arrays have other shapes, or are not finite.
         """
-        components = check_array(components, dtype=[np.float64, np.float32])
-        mean = check_array(mean, dtype=components.dtype, ensure_2d=False)
-        if mean.shape != components.shape[1:]:
-            raise ValueError(f"mean is ({components.shape[1]},), got shape {mean.shape}")
-        whitener = cls(n_components=len(components))
-        whitener.mean_, whitener.components_ = mean, components
-        whitener._n_features_out, whitener.n_features_in_ = components.shape
-        whitener._fitted_on_records = True
+        axes = check_array(components, dtype=[np.float64, np.float32])
+        center = check_array(mean, dtype=axes.dtype, ensure_2d=False)
+        if center.shape != axes.shape[1:]:
+            raise ValueError(f"mean is ({axes.shape[1]},), got shape {center.shape}")
+        whitener = cls(n_components=len(axes))
+        whitener.mean_, whitener.components_ = center, axes
+        whitener.n_components_, whitener.n_features_in_ = axes.shape
+        whitener._n_features_out = whitener.n_components_
         return whitener
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, pairs: Any = None) -> RegionWhitener:
+    def fit(
+        self,
+        X: ArrayLike | Vectors,
+        y: ArrayLike | None = None,
+        pairs: ArrayLike | None = None,
+    ) -> RegionWhitener:
         """Find the axes to which region vectors are turned, and their scales.
 
         Parameters
@@ -178,38 +185,42 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         ValueError
             If there are fewer than 2 vectors or, for "learned", if no two photos match.
         """
-        self._fitted_on_records = not is_table(X)
-        if self._fitted_on_records:
-            photos = [record.vectors for record in check_vectors(X, self, None)]
+        self._forget("n_pairs_")
+        of_photos = not is_table(X)
+        if of_photos:
+            photos = [record.vectors for record in check_vectors(X, self)]
             self.n_features_in_ = photos[0].shape[1]
-            dtype = photos[0].dtype
+            self._forget("feature_names_in_")
         else:
             table = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-            photos, dtype = [table], table.dtype
+            photos = [table]
+        dtype = photos[0].dtype
         self.n_regions_ = sum(map(len, photos))
-        self.n_photos_ = len(photos) if self._fitted_on_records else len(photos[0])
+        self.n_photos_ = len(photos) if of_photos else self.n_regions_
         if self.n_regions_ < 2:
             raise ValueError(
                 f"RegionWhitener needs at least 2 region vectors, got {self.n_regions_} of "
                 f"{self.n_photos_} photo; fit on more photos"
             )
-        if self._fitted_on_records and self.n_regions_ < 10 * self.n_features_in_:
+        if of_photos and self.n_regions_ < 10 * self.n_features_in_:
             warnings.warn(
                 f"whitening {self.n_features_in_} dimensions with {self.n_regions_} region "
                 f"vectors of {self.n_photos_} photos; below {10 * self.n_features_in_} it "
                 "amplifies noise. Fit on more photos"
                 + ("" if self.shrinkage else ", or set shrinkage to about 1"),
-                stacklevel=2,
+                stacklevel=3,
             )
         mean, covariance = _moments(photos, self.n_features_in_)
         factor = None
         if self.method == "learned":
-            each = photos if self._fitted_on_records else list(photos[0][:, None])
+            each = photos if of_photos else list(photos[0][:, None])
             factor = self._factor_of_differences(each, y, pairs)
         self._set_axes(mean, covariance, factor, np.promote_types(dtype, np.float32))
         return self
 
-    def _factor_of_differences(self, photos: list[np.ndarray], y: Any, pairs: Any) -> np.ndarray:
+    def _factor_of_differences(
+        self, photos: list[np.ndarray], y: ArrayLike | None, pairs: ArrayLike | None
+    ) -> np.ndarray:
         """P0, of the photos' matching pairs."""
         pairs = self._matching_pairs(len(photos), y, pairs)
         self.n_pairs_ = len(pairs)
@@ -233,17 +244,19 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
             )
         return factor
 
-    def _matching_pairs(self, n_photos: int, y: Any, pairs: Any) -> np.ndarray:
+    def _matching_pairs(
+        self, n_photos: int, y: ArrayLike | None, pairs: ArrayLike | None
+    ) -> np.ndarray:
         if pairs is None:
             if y is None:
                 raise ValueError(
                     "RegionWhitener(method='learned') requires y to be passed, but the target y is "
                     "None; give a label for each photo, or pairs of photos"
                 )
-            y = column_or_1d(y)
-            if len(y) != n_photos:
-                raise ValueError(f"got {len(y)} labels for {n_photos} photos")
-            pairs = pairs_from_labels(y, self.distractor, self.max_pairs, self.random_state)
+            labels: np.ndarray = column_or_1d(y)
+            if len(labels) != n_photos:
+                raise ValueError(f"got {len(labels)} labels for {n_photos} photos")
+            pairs = pairs_from_labels(labels, self.distractor, self.max_pairs, self.random_state)
             if not len(pairs):
                 raise ValueError(
                     f"no two of {n_photos} photos have the same label, so there is nothing to "
@@ -272,7 +285,7 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         rounding = max((size * np.finfo(dtype).eps) ** 2, size * np.finfo(np.float64).eps)
         limit = variance[0] * rounding
         rank = max(1, min(int((variance > limit).sum()), self.n_regions_ - 1))
-        keep = min(self.n_components or rank, rank)
+        keep = kept_components(self, rank, self.n_regions_, size)
         # An axis and its opposite are as good; the largest entry decides.
         axes = axes[:keep]
         axes = axes * np.sign(axes[np.arange(keep), np.abs(axes).argmax(axis=1)])[:, None]
@@ -285,40 +298,16 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         self.mean_ = mean.astype(dtype)
         self.components_ = components.astype(dtype)
         self.explained_variance_ = variance[:keep].astype(dtype)
-        self._n_features_out = keep
+        self.n_components_ = self._n_features_out = keep
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self.method == "learned"
         return tags
 
-    def transform(self, X: Any) -> Any:
-        """Whiten region vectors.
-
-        Parameters
-        ----------
-        X : sequence of RegionVectors or of arrays of shape (R_i, D), or array-like of shape (n, D)
-
-        Returns
-        -------
-        list of RegionVectors, or ndarray of shape (n, D')
-            Vectors of unit length.
-
-        Raises
-        ------
-        PhotoError
-            If a photo's vectors have another length than those fitted on, or are not finite.
-        """
-        check_is_fitted(self)
-        if is_table(X):
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-            return self._whiten(X)
-        records = check_vectors(X, self, self.n_features_in_)
-        return [replace(record, vectors=self._whiten(record.vectors)) for record in records]
-
-    def _whiten(self, vectors: np.ndarray) -> np.ndarray:
-        vectors = normalize(vectors.astype(self.mean_.dtype, copy=False))
-        return normalize((vectors - self.mean_) @ self.components_.T)
+    def _transform_rows(self, rows: np.ndarray) -> np.ndarray:
+        rows = normalize(rows.astype(self.mean_.dtype, copy=False))
+        return normalize((rows - self.mean_) @ self.components_.T)
 
 
 def _moments(photos: list[np.ndarray], n_features: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_cmac import Photo, Query, make_mac_pipeline, make_rmac_pipeline
+from sklearn_cmac import (
+    BoxRegions,
+    Photo,
+    Query,
+    RegionUnion,
+    WholeRegion,
+    make_mac_pipeline,
+    make_rmac_pipeline,
+)
 from sklearn_cmac.collection import ExactEngine, Stamp, describe_collection
 from sklearn_cmac.collection._catalogue import Catalogue
 from sklearn_cmac.collection._columns import FileColumn
@@ -258,6 +266,17 @@ def test_a_query_is_described_by_its_box_and_known_by_it(photos):
     found = describe_collection(pipeline, queries)
     assert len(set(found.ids)) == 3
     np.testing.assert_array_equal(found.descriptors()[1], pipeline.transform(queries))
+
+
+def test_a_photos_box_counts_where_a_step_reads_it(photos):
+    """Boxes are regions then, so one content has more than one description."""
+    steps = {"regions": RegionUnion([("box", BoxRegions()), ("whole", WholeRegion())])}
+    boxed = [Photo(photos[0], (0, 0, 64, 96), "a"), Photo(photos[0], (64, 0, 128, 96), "a")]
+    for params, n in ((steps, 2), ({}, 1)):
+        pipeline = small(make_mac_pipeline, photos, **params)
+        found = describe_collection(pipeline, boxed)
+        assert len(set(found.ids)) == n
+        np.testing.assert_array_equal(found.descriptors()[1], pipeline.transform(boxed))
 
 
 def test_each_file_is_opened_once(jpeg, photos, monkeypatch):

@@ -2,9 +2,11 @@
 
 import inspect
 import pickle
+from copy import copy
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -32,6 +34,7 @@ from sklearn_cmac import (
     SPoCPooler,
     TreeRegions,
     WholeRegion,
+    search,
 )
 
 ESTIMATORS = [
@@ -40,6 +43,9 @@ ESTIMATORS = [
     L2Aggregator, LocalFeatureExtractor, NCutClusterer, RegionWhitener, SPoCPooler,
     TreeRegions, VLAD, WholeRegion,
 ]  # fmt: skip
+OF_PHOTOS = (ConvFeatureExtractor, LocalFeatureExtractor)
+OF_LOCAL_FEATURES = (BagOfWords, FisherVector, VLAD)
+OF_MAPS = [c for c in ESTIMATORS if c not in OF_PHOTOS + OF_LOCAL_FEATURES]
 
 
 def expected_failures(estimator):
@@ -51,6 +57,7 @@ def expected_failures(estimator):
     }
 
 
+@pytest.mark.filterwarnings("ignore:ActivationPCA.* keeps")
 @parametrize_with_checks(
     [
         ActivationPCA(),
@@ -77,10 +84,17 @@ def test_every_public_estimator_is_tested():
 pytestmark = pytest.mark.filterwarnings("ignore:.* was asked for")  # few, small inputs
 
 
+def test_a_random_state_is_0_unless_one_is_given():
+    public = [vars(room)[name] for room in (sklearn_cmac, search) for name in room.__all__]
+    signatures = {c: inspect.signature(c).parameters for c in public if inspect.isclass(c)}
+    seeds = {c: p["random_state"].default for c, p in signatures.items() if "random_state" in p}
+    assert {ActivationPCA, NCutClusterer, RegionWhitener, BagOfWords, VLAD} <= seeds.keys()
+    assert set(seeds.values()) == {0}
+
+
 @pytest.fixture(params=ESTIMATORS, ids=lambda c: c.__name__)
 def step(request):
-    seeded = "random_state" in inspect.signature(request.param).parameters
-    return request.param(**{"random_state": 0} if seeded else {})
+    return request.param()
 
 
 @pytest.fixture
@@ -133,8 +147,8 @@ def test_init_only_assigns_and_params_round_trip(step):
     assert set(params) == set(inspect.signature(type(step)).parameters)
     assert all(getattr(step, k) is v for k, v in params.items())
     assert vars(step).keys() == params.keys()
-    copy = clone(step).set_params(**params)
-    assert copy.get_params() == params
+    again = clone(step).set_params(**params)
+    assert again.get_params() == params
     assert type(step).__name__ in repr(step)
     assert set(step._parameter_constraints) == set(params)
 
@@ -144,6 +158,42 @@ def test_wrong_parameters_are_refused_by_fit(step, inputs):
         broken = clone(step).set_params(**{name: object()})
         with pytest.raises(ValueError, match=name):
             broken.fit(inputs[type(step)])
+
+
+@pytest.mark.filterwarnings("ignore:whitening")
+@pytest.mark.parametrize("step", [c() for c in OF_MAPS], ids=repr)
+def test_wrong_parameters_set_after_fit_are_refused_by_transform(step, inputs):
+    step.fit(inputs[type(step)])
+    for name in step.get_params():
+        broken = copy(step).set_params(**{name: object()})
+        with pytest.raises(ValueError, match=name):
+            broken.transform(inputs[type(step)])
+
+
+@pytest.mark.filterwarnings("ignore:whitening")
+def test_parameters_are_not_looked_at_where_scikit_learn_is_told_not_to(inputs):
+    with sklearn.config_context(skip_parameter_validation=True):
+        pooler = ClusterMaxPooler("centre").fit(inputs[ClusterMaxPooler])
+        assert pooler.transform(inputs[ClusterMaxPooler])
+
+
+def as_object_array(photos):
+    array = np.empty(len(photos), object)
+    array[:] = photos
+    return array
+
+
+def as_series(photos):
+    return pytest.importorskip("pandas").Series(photos, index=range(7, 7 + len(photos)))
+
+
+@pytest.mark.filterwarnings("ignore:whitening")
+@pytest.mark.parametrize("step", [c() for c in OF_MAPS], ids=repr)
+@pytest.mark.parametrize("container", [tuple, as_object_array, as_series])
+def test_sequences_of_photos_may_be_of_any_kind(container, step, inputs):
+    X = inputs[type(step)]
+    found = clone(step).fit(container(X)).transform(container(X))
+    assert same(found, step.fit(X).transform(X))
 
 
 @pytest.mark.filterwarnings("ignore:whitening")
@@ -198,9 +248,39 @@ def test_set_output_reaches_the_end_of_the_whole_pipeline(records):
     clone(pipeline).fit(records).transform(records)
 
 
-def test_tables_have_named_columns():
+TABLE_STEPS = [ActivationPCA(2), RegionWhitener(), FullyConnected(), L2Aggregator()]
+
+
+@pytest.fixture
+def frame(rng):
     pd = pytest.importorskip("pandas")
-    table = pd.DataFrame(np.random.default_rng(0).random((30, 4)), columns=list("abcd"))
-    for step in (ActivationPCA(2), RegionWhitener(), L2Aggregator()):
-        frame = step.set_output(transform="pandas").fit_transform(table)
-        assert list(frame.columns) == list(step.get_feature_names_out())
+    return pd.DataFrame(rng.random((30, 16)), columns=[f"channel{i}" for i in range(16)])
+
+
+@pytest.mark.parametrize("step", TABLE_STEPS, ids=repr)
+def test_tables_have_named_columns(step, frame):
+    found = clone(step).set_output(transform="pandas").fit_transform(frame)
+    assert list(found.columns) == list(clone(step).fit(frame).get_feature_names_out())
+
+
+@pytest.mark.parametrize("step", [ActivationPCA(2), RegionWhitener(), FullyConnected()], ids=repr)
+def test_records_are_no_data_frame_whatever_the_step_was_fitted_on(step, frame, inputs):
+    photos = inputs[type(step)]
+    with sklearn.config_context(transform_output="pandas"):
+        found = clone(step).fit(frame).transform(photos)
+    assert [type(record) for record in found] == [type(record) for record in photos]
+
+
+@pytest.mark.filterwarnings("ignore:whitening")
+@pytest.mark.parametrize("step", [*TABLE_STEPS, NCutClusterer(2)], ids=repr)
+def test_a_fit_on_photos_forgets_that_on_a_table(step, frame, inputs):
+    step = clone(step).fit(frame)
+    step.fit(inputs[type(step)])
+    for name in ("feature_names_in_", "labels_", "eigenvalues_"):
+        assert not hasattr(step, name)
+
+
+def test_descriptors_keep_the_index_of_a_series_of_photos(inputs):
+    photos = as_series(inputs[L2Aggregator])
+    found = L2Aggregator().set_output(transform="pandas").fit_transform(photos)
+    assert list(found.index) == list(photos.index)

@@ -190,3 +190,8 @@ def test_siamac_learns_from_labels_or_pairs():
     np.testing.assert_allclose(
         learned.transform(scenes.photos), given.transform(scenes.photos), atol=1e-5
     )
+
+
+def test_pairs_are_forgotten_by_a_fit_without_them(photos):
+    whitener = RegionWhitener(method="learned").fit(*photos)
+    assert not hasattr(whitener.set_params(method="pca").fit(photos[0]), "n_pairs_")

@@ -32,6 +32,63 @@ def test_regions_are_never_empty():
 
 
 @pytest.mark.parametrize(
+    ("indices", "indptr", "message"),
+    [
+        ([0, 6], [0, 2], "indices of a 2x3 map are 0 to 5, got 0 to 6"),
+        ([-1, 2], [0, 2], "indices of a 2x3 map are 0 to 5, got -1 to 2"),
+        ([2**32, 2], [0, 2], "indices of a 2x3 map are 0 to 5, got 2 to 4294967296"),
+        ([0.5, 2], [0, 2], "indices of a 2x3 map are whole numbers in one row, got float64"),
+        (
+            [[0, 1]],
+            [0, 2],
+            r"indices of a 2x3 map are whole numbers in one row, got int64 of shape \(1, 2\)",
+        ),
+        ([0, 1], [1, 2], "indptr goes from 0 to the number of indices, 2; got 1 to 2"),
+        ([0, 1], [0, 1], "indptr goes from 0 to the number of indices, 2; got 0 to 1"),
+        ([0, 1], [0, 3], "indptr goes from 0 to the number of indices, 2; got 0 to 3"),
+        ([0, 1], [0, 2, 1, 2], "region 1 goes from 2 to 1 in indptr"),
+        ([0, 1], np.array([0, 2, 1, 2], np.uint8), "region 1 goes from 2 to 1 in indptr"),
+        ([0, 1], [0.0, 2.0], "indptr are whole numbers in one row, got float64"),
+        ([], [0], "at least one region"),
+        ([3, 1, 3], [0, 3], "has a cell twice"),
+        ([0, 1, 2, 2], [0, 2, 4], "has a cell twice"),
+    ],
+)
+def test_regions_that_are_no_sets_of_cells_of_their_map_are_refused(indices, indptr, message):
+    with pytest.raises(ValueError, match=message):
+        Regions(indices, indptr, (2, 3))
+
+
+def test_regions_share_cells_and_have_them_in_any_order():
+    regions = Regions([5, 0, 3, 0, 5], [0, 3, 5], (2, 3))
+    assert [r.tolist() for r in regions] == [[5, 0, 3], [0, 5]]
+
+
+@pytest.mark.parametrize("kinds", [[0], [0, 0, 0], [0, -1], [0, 2**15], [0.0, 1.0], [[0, 0]]])
+def test_regions_have_a_kind_each(kinds):
+    with pytest.raises(ValueError, match="kinds"):
+        Regions([0, 1], [0, 1, 2], (2, 3), kinds)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (-2, -3), (2, 3, 1)])
+def test_regions_are_of_a_map_with_rows_and_columns(shape):
+    with pytest.raises(ValueError, match=r"a map's shape is \(H, W\)"):
+        Regions([0], [0, 1], shape)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], [[0] * 7], [[[0] * 6]]])
+def test_labels_are_one_for_each_cell(labels):
+    with pytest.raises(ValueError, match=r"labels of a 2x3 map are \(L, 6\), got"):
+        Regions.from_labels(labels, (2, 3))
+
+
+@pytest.mark.parametrize("window", [(0, 0, 3, 3), (0, 0, 2, 4), (-1, 0, 2, 3), (1, 1, 1, 2)])
+def test_windows_lie_in_their_map(window):
+    with pytest.raises(ValueError, match="does not lie in a 2x3 map"):
+        Regions.from_windows([(0, 0, 1, 1), window], (2, 3))
+
+
+@pytest.mark.parametrize(
     ("box", "rows", "cols"),
     [
         # 8 columns of 80 pixels with centres at 40, 120, …; 6 rows of 80 likewise.

@@ -437,3 +437,40 @@ def test_what_a_record_lacks_is_named(records):
     broken = replace(embedded[0], embedding=np.full((6, 8, 2), np.nan))
     with pytest.raises(PhotoError, match="photo-0: its embedding is not finite"):
         NCutClusterer(n_color_clusters=0).fit([broken]).transform([broken])
+
+
+def test_labels_of_maps_are_those_of_the_points_of_their_embedding(records):
+    embedded = ActivationPCA(3).fit_transform(records)
+    for one, several, record in zip(
+        NCutClusterer(4).fit_predict(embedded),
+        NCutClusterer((2, 4)).fit_predict(embedded),
+        embedded,
+    ):
+        points = record.embedding.reshape(-1, 3)
+        expected = NCutClusterer((2, 4)).fit_predict(points)
+        assert several.shape == (2, *record.shape)
+        np.testing.assert_array_equal(several.reshape(2, -1), expected)
+        np.testing.assert_array_equal(
+            one, NCutClusterer(4).fit_predict(points).reshape(record.shape)
+        )
+    assert [labels.shape for labels in NCutClusterer([3]).fit_predict(embedded[:1])] == [(1, 6, 8)]
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_labels_of_maps_need_no_colours_and_are_of_the_regions_proposed(records, device):
+    grey = [replace(r, arrays=r.arrays._replace(colors=None)) for r in records]
+    clusterer = NCutClusterer((2, 4), spatial_weight=0.5, device=device)
+    labels = clusterer.fit_predict(ActivationPCA(3).fit_transform(grey))
+    proposed = clusterer.fit_transform(ActivationPCA(3).fit_transform(records))
+    for partitions, record in zip(labels, proposed):
+        expected = Regions.from_labels(partitions.reshape(2, -1), record.shape)
+        regions = [r.tolist() for r, kind in zip(record.regions, record.regions.kinds) if kind < 2]
+        assert regions == [r.tolist() for r in expected]
+
+
+@pytest.mark.parametrize("params", [{"n_clusters": "many"}, {"n_color_clusters": (5, 0)}])
+def test_numbers_of_clusters_set_after_fit_are_checked(params, records):
+    embedded = ActivationPCA(3).fit_transform(records)
+    clusterer = NCutClusterer(2).fit(embedded).set_params(**params)
+    with pytest.raises(ValueError, match=next(iter(params))):
+        clusterer.transform(embedded)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from sklearn_cmac import (
     ActivationMap,
@@ -162,3 +163,16 @@ def test_central_regions_weigh_more_by_hand():
     side = np.exp(-((1 / 3) ** 2) / (2 / 6**2))
     weights = GeMPooler(region_weight="center").fit_transform([record])[0].weights
     np.testing.assert_allclose(weights, [side, 1, (1 + 2 * side) / 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooler", POOLERS, ids=repr)
+def test_a_misspelt_weight_is_refused_not_taken_for_the_default(pooler, records):
+    pooler = clone(pooler).fit(WholeRegion().transform(records))
+    with pytest.raises(ValueError, match="region_weight.*'centre'"):
+        pooler.set_params(region_weight="centre").transform(WholeRegion().transform(records))
+
+
+def test_regions_of_a_turned_map_are_refused(records):
+    turned = Regions.from_windows([(0, 0, 8, 6)], (8, 6))
+    with pytest.raises(PhotoError, match=r"photo-0: its regions are of a \(8, 6\) map"):
+        ClusterMaxPooler().transform([replace(records[0], regions=turned)])

@@ -7,7 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import label
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.image import grid_to_graph
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import check_is_fitted
 from torchvision.models import detection
 from torchvision.ops import roi_pool
 
@@ -24,6 +27,7 @@ from sklearn_cmac import (
     Regions,
     RegionUnion,
     TreeRegions,
+    WholeRegion,
     make_cmac_pipeline,
 )
 from sklearn_cmac.regions import propose_boxes
@@ -291,6 +295,67 @@ def test_a_union_has_the_regions_of_each(embedded):
         ]
         kinds = [*one.regions.kinds, *(2 + other.regions.kinds)]
         assert record.regions.kinds.tolist() == kinds
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([], "at least one, got none"),
+        ("squares", "'steps' parameter of RegionUnion must be"),
+        ([GridRegions()], r"steps of RegionUnion are \(name, step\), got GridRegions\(\)"),
+        ([("a", GridRegions(), 1)], r"steps of RegionUnion are \(name, step\)"),
+        ([(1, GridRegions())], r"steps of RegionUnion are \(name, step\)"),
+        ([("a", GridRegions())] * 2, r"not unique: \['a', 'a'\]"),
+        ([("a__b", GridRegions())], "must not contain __"),
+        ([("pool", ClusterMaxPooler())], r"'pool' is ClusterMaxPooler\(\), which proposes no"),
+        ([("a", None)], "any RegionStep.*'a' is None"),
+        ([("a", GridRegions)], "any RegionStep.*'a' is <class"),
+        ([("a", make_pipeline(GridRegions(), ClusterMaxPooler()))], "any RegionStep.*'a' is Pip"),
+    ],
+)
+def test_a_union_of_something_else_is_refused(steps, message, embedded):
+    with pytest.raises(ValueError, match=message):
+        RegionUnion(steps).fit(embedded)
+    union = RegionUnion([("a", GridRegions())]).fit(embedded)
+    union.steps = steps
+    with pytest.raises(ValueError, match=message):
+        union.transform(embedded)
+
+
+def test_a_union_checks_the_parameters_of_its_steps(embedded):
+    union = RegionUnion([("squares", GridRegions(n_levels=0))])
+    with pytest.raises(ValueError, match="'n_levels' parameter of GridRegions"):
+        union.fit(embedded)
+    union = RegionUnion([("squares", GridRegions())]).fit(embedded)
+    with pytest.raises(ValueError, match="'n_levels' parameter of GridRegions"):
+        union.set_params(squares__n_levels=0).transform(embedded)
+
+
+def test_a_union_of_clusters_in_two_embeddings(records):
+    def cut(n_components):
+        return make_pipeline(ActivationPCA(n_components), NCutClusterer(3, 0))
+
+    union = RegionUnion([("coarse", cut(1)), ("fine", cut(4))])
+    (found,) = union.fit(records).transform(records[:1])
+    parts = [cut(n).fit(records).transform(records[:1])[0].regions for n in (1, 4)]
+    assert list(map(list, found.regions)) == [list(r) for part in parts for r in part]
+    assert found.embedding is None
+
+
+def test_a_union_is_fitted_once_its_steps_are(embedded):
+    union = RegionUnion([("squares", GridRegions()), ("cut", NCutClusterer(2))])
+    with pytest.raises(NotFittedError):
+        check_is_fitted(union)
+    with pytest.raises(NotFittedError):
+        union.transform(embedded)
+    check_is_fitted(union.fit(embedded))
+    check_is_fitted(RegionUnion([("squares", GridRegions())]))
+
+
+def test_steps_in_a_tuple_are_exchanged_by_their_name():
+    union = RegionUnion((("squares", GridRegions()), ("whole", WholeRegion())))
+    union.set_params(squares=TreeRegions(), squares__grow=0.5)
+    assert repr(union.steps[0]) == "('squares', TreeRegions(grow=0.5))"
 
 
 def test_presets_are_what_they_say():

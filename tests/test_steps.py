@@ -1,9 +1,11 @@
 """Projection, pooling, whitening and aggregation against hand calculations."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
@@ -11,6 +13,7 @@ from sklearn_cmac import (
     ActivationMap,
     ActivationPCA,
     ClusterMaxPooler,
+    FullyConnected,
     GridRegions,
     L2Aggregator,
     PhotoError,
@@ -19,6 +22,130 @@ from sklearn_cmac import (
     RegionWhitener,
     WholeRegion,
 )
+from sklearn_cmac._steps import is_table
+
+# -- tables and sequences ---------------------------------------------------------------------
+
+
+def object_array(*entries):
+    array = np.empty(len(entries), object)
+    array[:] = entries
+    return array
+
+
+def test_what_has_records_or_matrices_as_entries_is_a_sequence(records):
+    pd = pytest.importorskip("pandas")
+    matrix = np.ones((2, 3))
+    for entries in ([matrix] * 2, [RegionVectors(matrix)] * 2, records[:2]):
+        for kind in (list, tuple, pd.Series, lambda entries: object_array(*entries)):
+            assert not is_table(kind(entries))
+    assert not is_table([[[1, 2], [3, 4]], [[5, 6]]])
+    assert not is_table(([(1, 2), (3, 4)],))
+    assert not is_table(np.ones((2, 3, 4)))
+    assert not is_table(np.ones((2, 3, 4)).astype(object))
+    assert not is_table([pd.DataFrame(matrix)])
+    assert not is_table([[], [[1, 2]]])
+
+
+def test_what_has_rows_or_numbers_as_entries_is_a_table():
+    pd = pytest.importorskip("pandas")
+    table = np.ones((2, 3))
+    for X in (table, table.tolist(), tuple(table), list(table), table.astype(object)):
+        assert is_table(X)
+    for X in (pd.DataFrame(table), pd.Series([1, 2]), csr_array(table), [], "photos", 3, None):
+        assert is_table(X)
+    assert is_table(np.array(3, object))
+
+
+def test_nested_lists_are_photos_or_rows_by_their_depth():
+    photos = [[[1.0, 0.0], [0.0, 1.0]], [[3.0, 4.0]]]
+    _, second = FullyConnected().fit_transform(photos)
+    np.testing.assert_allclose(second.vectors, [[0.6, 0.8]])
+    np.testing.assert_allclose(L2Aggregator().fit_transform(photos)[0], np.sqrt([0.5, 0.5]))
+    np.testing.assert_allclose(FullyConnected().fit_transform(photos[0]), photos[0])
+
+
+@pytest.mark.parametrize(
+    ("photos", "message"),
+    [
+        ([np.ones((2, 3)), [[1, 2, 3], [4]]], "^photo 1: region vectors are .*many lengths"),
+        ([np.ones((2, 3)), np.ones(3)], r"^photo 1: region vectors are \(R, D\), got shape \(3,\)"),
+        ([np.ones((2, 3)), 3], r"^photo 1: region vectors are \(R, D\), got shape \(\)"),
+        ([[["a", "b"]]], "^photo 0: its region vectors are not finite numbers"),
+        ([RegionVectors(np.ones((2, 3)), np.ones(3), "b")], "^b: its 2 region vectors have a fin"),
+        ([RegionVectors(np.ones((2, 3)), [1, np.nan])], "^photo 0: its 2 region vectors have a f"),
+        (
+            [ActivationMap.from_arrays(np.ones((2, 2, 3)), name="c")],
+            "^c: is an Act.* a pooler must",
+        ),
+    ],
+)
+def test_what_is_no_region_vectors_is_named(photos, message):
+    with pytest.raises(ValueError, match=message):
+        L2Aggregator().fit(photos)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda record: [record, 3],
+            "expects a sequence of ActivationMap.*list whose entry 1 is int",
+        ),
+        (lambda record: record, "expects a sequence of ActivationMap.*; got ActivationMap"),
+        (lambda record: object_array("a"), "got ndarray whose entry 0 is str"),
+        (lambda record: iter([record]), "got list_iterator"),
+        (lambda record: [], "got 0 photos"),
+    ],
+)
+def test_what_is_no_sequence_of_records_is_refused(make, message, records):
+    with pytest.raises(ValueError, match=message):
+        WholeRegion().fit(make(records[0]))
+
+
+def test_half_precision_vectors_are_summed_in_single():
+    photo = RegionVectors(np.full((40, 2), 3000, np.float16))
+    np.testing.assert_allclose(L2Aggregator().fit_transform([photo]), np.sqrt([[0.5, 0.5]]))
+
+
+def test_a_layer_that_was_exchanged_after_fit_is_checked_again():
+    layer = FullyConnected(np.eye(3)).fit([np.ones((2, 3))])
+    assert layer.set_params(weight=np.ones((5, 3))).get_feature_names_out().shape == (5,)
+    with pytest.raises(
+        ValueError, match=r"weight is \(D', 3\) for these vectors, got shape \(3, 2\)"
+    ):
+        layer.set_params(weight=np.ones((3, 2))).transform([np.ones((2, 3))])
+    with pytest.raises(ValueError, match=r"bias is \(3,\), got shape \(2,\)"):
+        layer.set_params(weight=None, bias=[0, 0]).transform(np.ones((2, 3)))
+
+
+# -- components that there are not ------------------------------------------------------------
+
+
+def test_fewer_components_than_channels_allow_are_told(records):
+    with pytest.warns(UserWarning, match=r"\(n_components=20\) keeps 16: 278 .*to 16 or less$"):
+        pca = ActivationPCA(20).fit(records)
+    assert pca.n_components_ == 16
+    with pytest.warns(UserWarning, match="keeps 5: 5 vectors of 16 .*; fit on more photos, or set"):
+        assert ActivationPCA(6, max_samples=5).fit(records).n_components_ == 5
+
+
+def test_fewer_components_than_vectors_allow_are_told(rng):
+    with pytest.warns(UserWarning, match=r"\(n_components=8\) keeps 4: 5 vectors of 12 .*; fit on"):
+        whitener = RegionWhitener(n_components=8).fit(vectors(rng, 5))
+    assert whitener.n_components_ == 4
+    assert whitener.transform(vectors(rng, 3)).shape == (3, 4)
+    with pytest.warns(UserWarning, match="keeps 12: .* no more; set n_components to 12 or less"):
+        assert RegionWhitener(n_components=13).fit(vectors(rng)).n_components_ == 12
+
+
+def test_components_that_there_are_need_no_warning(rng, records):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ActivationPCA(16).fit(records).n_components_ == 16
+        assert RegionWhitener().fit(vectors(rng, 5)).n_components_ == 4
+        assert RegionWhitener(n_components=12).fit(vectors(rng)).n_components_ == 12
+
 
 # -- ActivationPCA ----------------------------------------------------------------------------
 

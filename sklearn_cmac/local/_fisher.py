@@ -33,7 +33,7 @@ class FisherVector(Encoder):
         Each gradient is raised to this power under its sign. 1 leaves them.
     max_samples : int, default=100000
         At most so many features, drawn from all photos, are learned from.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Draws that sample, and the first Gaussians.
 
     Attributes
@@ -82,7 +82,7 @@ class FisherVector(Encoder):
         n_components: int | None = 64,
         power: float = 0.5,
         max_samples: int = 100_000,
-        random_state: Any = None,
+        random_state: Any = 0,
     ):
         self.n_gaussians = n_gaussians
         self.n_components = n_components

@@ -77,7 +77,7 @@ class BagOfWords(Encoder):
         features.
     max_samples : int, default=100000
         At most so many features, drawn from all photos, are clustered.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Draws that sample, and the first centres.
 
     Attributes
@@ -111,7 +111,7 @@ class BagOfWords(Encoder):
         **Encoder._parameter_constraints,
     }
 
-    def __init__(self, n_words: int = 1000, max_samples: int = 100_000, random_state: Any = None):
+    def __init__(self, n_words: int = 1000, max_samples: int = 100_000, random_state: Any = 0):
         self.n_words = n_words
         self.max_samples = max_samples
         self.random_state = random_state
@@ -147,7 +147,7 @@ class VLAD(Encoder):
         that occur count the same.
     max_samples : int, default=100000
         At most so many features, drawn from all photos, are clustered.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Draws that sample, and the first centres.
 
     Attributes
@@ -189,7 +189,7 @@ class VLAD(Encoder):
         power: float = 0.5,
         intra_normalize: bool = False,
         max_samples: int = 100_000,
-        random_state: Any = None,
+        random_state: Any = 0,
     ):
         self.n_words = n_words
         self.power = power

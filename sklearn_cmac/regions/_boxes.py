@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from sklearn_cmac.maps import ActivationMap, Regions
-from sklearn_cmac.photos import Box, PhotoError, Query, as_photo, check_box, read_source
+from sklearn_cmac.photos import (
+    Photo,
+    PhotoError,
+    PhotoSource,
+    Query,
+    as_photo,
+    check_box,
+    read_source,
+)
 from sklearn_cmac.pixels import decode
 from sklearn_cmac.regions._step import RegionStep
+
+if TYPE_CHECKING:
+    import torch
+
+Boxes: TypeAlias = Iterable[Sequence[float]]
 
 
 class BoxRegions(RegionStep):
@@ -43,9 +56,12 @@ class BoxRegions(RegionStep):
     [[0, 1], [11]]
     """
 
+    reads_annotations = True
     _parameter_constraints: dict = {"proposer": [Mapping, callable, None]}
 
-    def __init__(self, proposer: Any = None):
+    def __init__(
+        self, proposer: Mapping[str, Boxes] | Callable[[ActivationMap], Boxes] | None = None
+    ):
         self.proposer = proposer
 
     def _propose(self, record: ActivationMap) -> Regions:
@@ -59,7 +75,7 @@ class BoxRegions(RegionStep):
         height, width = record.shape
         return Regions.from_windows(windows or [(0, 0, height, width)], (height, width))
 
-    def _boxes(self, record: ActivationMap) -> Sequence[Box]:
+    def _boxes(self, record: ActivationMap) -> Boxes:
         if self.proposer is None:
             return [] if record.box is None else [record.box]
         if callable(self.proposer):
@@ -73,8 +89,8 @@ class BoxRegions(RegionStep):
 
 
 def propose_boxes(
-    photos: Sequence[Any],
-    detector: Callable[..., Any],
+    photos: Sequence[PhotoSource | Photo | Query],
+    detector: torch.nn.Module,
     *,
     n_boxes: int = 100,
     max_size: int | None = 1024,
@@ -135,7 +151,7 @@ def propose_boxes(
     return boxes
 
 
-def _proposals(detector: Any, pixels: Any) -> Any:
+def _proposals(detector: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Boxes (n, 4) in `pixels` (3, h, w), as a tensor, best first."""
     if not hasattr(detector, "rpn"):
         return detector([pixels])[0]["boxes"]

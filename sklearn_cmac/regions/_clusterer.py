@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import ClusterMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from sklearn_cmac._progress import show_progress
-from sklearn_cmac.maps import ActivationMap, Regions, check_records
+from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._step import RegionStep, cell_points
 
@@ -66,7 +65,7 @@ class ClustererRegions(RegionStep):
 
     def __init__(
         self,
-        clusterer: Any = None,
+        clusterer: ClusterMixin | None = None,
         spatial_weight: float = 0.0,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -76,28 +75,10 @@ class ClustererRegions(RegionStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def transform(self, X: Any) -> list[ActivationMap]:
-        """Propose regions.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap with an embedding
-
-        Returns
-        -------
-        list of ActivationMap
-            Copies that have `regions`.
-
-        Raises
-        ------
-        PhotoError
-            If a photo's embedding is not finite, or the clusterer refuses the photo.
-        """
-        records = check_records(X, self, self._needs)
+    def _propose_each(self, records: list[ActivationMap]) -> Iterable[Regions]:
         jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
         found = jobs(joblib.delayed(self._propose)(record) for record in records)
-        found = show_progress(found, len(records), "clustering maps", self.verbose)
-        return [replace(record, regions=regions) for record, regions in zip(records, found)]
+        return show_progress(found, len(records), "clustering maps", self.verbose)
 
     def _propose(self, record: ActivationMap) -> Regions:
         clusterer = KMeans(random_state=0) if self.clusterer is None else clone(self.clusterer)

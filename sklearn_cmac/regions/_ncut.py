@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike
+from sklearn.base import ClusterMixin, _fit_context
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_cmac._progress import show_progress
-from sklearn_cmac._steps import SequenceStep, is_table
-from sklearn_cmac.maps import ActivationMap, Regions, check_records
+from sklearn_cmac._steps import Seed, is_table
+from sklearn_cmac.maps import ActivationMap, Records, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
-from sklearn_cmac.regions._step import cell_points, widened
+from sklearn_cmac.regions._step import RegionStep, cell_points, embedding_of, widened
 
 # Similarities that a batch on a device holds at most: 512 MB in single precision.
 _BATCH_ENTRIES = 2**27
 
 
-class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
+class NCutClusterer(ClusterMixin, RegionStep):
     """Normalized Cut into one or several numbers of clusters.
 
     On a sequence of activation maps it proposes regions, the clusters of each photo's
-    embedding and of its colours. On a table it is a clusterer of its rows.
+    embedding and of its colours; `fit_predict` gives the labels of the embedding's cells. On a
+    table it is a clusterer of its rows.
 
     Parameters
     ----------
@@ -70,9 +71,10 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
     Attributes
     ----------
     labels_ : ndarray of shape (N,) or (L, N)
-        The cluster of each row of the table, for one or for L numbers of clusters.
+        The cluster of each row of the table, for one or for L numbers of clusters. Only
+        of a table.
     eigenvalues_ : ndarray of shape (max(n_clusters),)
-        Of the table's normalised similarity, descending.
+        Of the table's normalised similarity, descending. Only of a table.
     n_features_in_ : int
         Columns of the table, or dimensions of the embedding.
 
@@ -90,6 +92,16 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
     (5,)
     >>> NCutClusterer(n_clusters=(2, 3)).fit(X).labels_.shape
     (2, 60)
+
+    Of activation maps:
+
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, ActivationPCA
+    >>> rng = np.random.default_rng(0)
+    >>> maps = [ActivationMap.from_arrays(rng.random((6, 8, 32))) for _ in range(3)]
+    >>> embedded = ActivationPCA().fit_transform(maps)
+    >>> [labels.shape for labels in NCutClusterer((5, 10)).fit_predict(embedded)]
+    [(2, 6, 8), (2, 6, 8), (2, 6, 8)]
     """
 
     _parameter_constraints: dict = {
@@ -106,6 +118,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
+    _needs = "embedding"
 
     def __init__(
         self,
@@ -118,7 +131,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         grow: float = 0.0,
         precision: str = "float32",
         device: str | None = None,
-        random_state: Any = 0,
+        random_state: Seed = 0,
         n_jobs: int | None = None,
         verbose: int = 0,
     ):
@@ -136,7 +149,7 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> NCutClusterer:
+    def fit(self, X: ArrayLike | Records, y: object = None) -> NCutClusterer:
         """Cut the rows of a table; on activation maps there is nothing to learn.
 
         Parameters
@@ -148,20 +161,49 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
         -------
         self
         """
-        counts = _counts(self.n_clusters, "n_clusters")
-        _counts(self.n_color_clusters, "n_color_clusters")
         if is_table(X):
             points = validate_data(self, X, dtype=[np.float64, np.float32])
-            labels, self.eigenvalues_ = self._cut(
-                points, counts, check_random_state(self.random_state)
-            )
-            self.labels_ = labels if np.ndim(self.n_clusters) else labels[0]
+            rng = check_random_state(self.random_state)
+            labels, self.eigenvalues_ = self._cut(points, _counts(self.n_clusters), rng)
+            self.labels_ = self._squeezed(labels)
         else:
-            records = check_records(X, self, "embedding")
-            self.n_features_in_ = records[0].embedding.shape[-1]
+            self.n_features_in_ = embedding_of(self._read(X)[0]).shape[-1]
+            self._forget("labels_", "eigenvalues_", "feature_names_in_")
         return self
 
-    def transform(self, X: Any) -> Any:
+    def fit_predict(self, X: ArrayLike | Records, y: object = None) -> Any:
+        """Labels of the rows of a table, or of the cells of each photo's embedding.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, C), or sequence of ActivationMap with an embedding
+        y : ignored
+
+        Returns
+        -------
+        ndarray of int, or list of ndarray of int
+            For a table, of shape (N,) for one number of clusters, (L, N) for several. For
+            records, one array each, of shape (H, W) or (L, H, W). Colours are not clustered, and
+            clusters not widened, as those are that `transform` makes regions of.
+
+        Raises
+        ------
+        PhotoError
+            If a photo's embedding is not finite.
+        """
+        self.fit(X)
+        if is_table(X):
+            return self.labels_
+        records = self._read(X)
+        labels = self._partitions(records, with_colors=False)
+        maps = [rows.reshape(-1, *embedding_of(r).shape[:2]) for r, rows in zip(records, labels)]
+        return [self._squeezed(partitions) for partitions in maps]
+
+    def _squeezed(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (L, ...), without the first axis if one number of clusters was asked for."""
+        return labels if np.ndim(self.n_clusters) else labels[0]
+
+    def transform(self, X: ArrayLike | Records) -> Any:
         """Propose regions.
 
         Parameters
@@ -181,14 +223,28 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             If a photo's embedding is not finite, or colours are asked for and not known.
         """
         check_is_fitted(self, "n_features_in_")
+        if not is_table(X):
+            return self._with_regions(self._read(X))
+        self._check_params()
+        points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         rng = check_random_state(self.random_state)
-        counts = _counts(self.n_clusters, "n_clusters")
-        if is_table(X):
-            points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-            labels = self._cut(points, counts, rng)[0]
-            regions = Regions.from_labels(labels, (1, len(points)))
-            return regions.masks()[:, 0].T.astype(points.dtype)
-        records = check_records(X, self, "embedding")
+        labels = self._cut(points, _counts(self.n_clusters), rng)[0]
+        regions = Regions.from_labels(labels, (1, len(points)))
+        return regions.masks()[:, 0].T.astype(points.dtype)
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        _counts(self.n_clusters)
+        _color_counts(self.n_color_clusters)
+
+    def _propose_each(self, records: list[ActivationMap]) -> Iterator[Regions]:
+        for record, labels in zip(records, self._partitions(records, with_colors=True)):
+            regions = Regions.from_labels(labels, embedding_of(record).shape[:2])
+            yield widened(regions, self.grow)
+
+    def _partitions(self, records: list[ActivationMap], with_colors: bool) -> list[np.ndarray]:
+        """Labels (L, N) of each photo's cells, by its embedding and then by its colours."""
+        rng = check_random_state(self.random_state)
         # A seed is the same for every photo; a generator gives each photo the next draw.
         seeds: list[int] = [
             int(self.random_state)
@@ -196,43 +252,39 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             else rng.randint(np.iinfo(np.int32).max)
             for _ in records
         ]
-        propose = self._propose_each if self.device is None else self._propose_batches
-        found = propose(records, seeds)
-        proposed = dict(show_progress(found, len(records), "cutting maps", self.verbose))
-        return [
-            replace(record, regions=widened(proposed[i], self.grow))
-            for i, record in enumerate(records)
-        ]
+        cut = self._cut_each if self.device is None else self._cut_batches
+        found = cut(records, seeds, with_colors)
+        labels = dict(show_progress(found, len(records), "cutting maps", self.verbose))
+        return [labels[i] for i in range(len(records))]
 
-    def _propose_each(
-        self, records: Sequence[ActivationMap], seeds: list[int]
-    ) -> Iterator[tuple[int, Regions]]:
-        """Photo by photo, in parallel: (position, regions)."""
+    def _cut_each(
+        self, records: list[ActivationMap], seeds: list[int], with_colors: bool
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Photo by photo, in parallel: (position, labels)."""
         jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
-        yield from enumerate(
-            jobs(joblib.delayed(self._propose)(r, seed) for r, seed in zip(records, seeds))
-        )
+        cut = joblib.delayed(self._cut_map)
+        yield from enumerate(jobs(cut(r, seed, with_colors) for r, seed in zip(records, seeds)))
 
-    def _propose(self, record: ActivationMap, seed: int) -> Regions:
+    def _cut_map(self, record: ActivationMap, seed: int, with_colors: bool) -> np.ndarray:
         rng = check_random_state(seed)
-        labels = [self._cut(points, k, rng)[0] for points, k in self._point_sets(record)]
-        return Regions.from_labels(np.vstack(labels), record.shape)
+        sets = self._point_sets(record, with_colors)
+        return np.vstack([self._cut(points, counts, rng)[0] for points, counts in sets])
 
-    def _propose_batches(
-        self, records: Sequence[ActivationMap], seeds: list[int]
-    ) -> Iterator[tuple[int, Regions]]:
-        """Photos of one map size together, on a device: (position, regions)."""
+    def _cut_batches(
+        self, records: list[ActivationMap], seeds: list[int], with_colors: bool
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Photos of one map size together, on a device: (position, labels)."""
         from sklearn_cmac.regions._batched import normalized_cuts
 
         sizes = defaultdict(list)
         for i, record in enumerate(records):
-            sizes[record.shape].append(i)
+            sizes[embedding_of(record).shape[:2]].append(i)
         for shape, members in sizes.items():
             at_once = max(1, _BATCH_ENTRIES // (shape[0] * shape[1]) ** 2)
             for batch in np.split(np.array(members), range(at_once, len(members), at_once)):
                 rngs = [check_random_state(seeds[i]) for i in batch]
                 labels = []
-                for sets in zip(*(self._point_sets(records[i]) for i in batch)):
+                for sets in zip(*(self._point_sets(records[i], with_colors) for i in batch)):
                     counts = sets[0][1]
                     rows = [
                         _draw_start_rows(len(points), counts, r)
@@ -249,14 +301,14 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
                             device=str(self.device),
                         )
                     )
-                for i, partitions in zip(batch, np.concatenate(labels, axis=1)):
-                    yield i, Regions.from_labels(partitions, shape)
+                yield from zip(batch.tolist(), np.concatenate(labels, axis=1))
 
-    def _point_sets(self, record: ActivationMap) -> list[tuple[np.ndarray, list[int]]]:
+    def _point_sets(
+        self, record: ActivationMap, with_colors: bool
+    ) -> list[tuple[np.ndarray, list[int]]]:
         """What of a photo is cut, and into how many clusters: its embedding, its colours."""
-        points = cell_points(record, self.spatial_weight)
-        sets = [(points, _counts(self.n_clusters, "n_clusters"))]
-        color_counts = _counts(self.n_color_clusters, "n_color_clusters")
+        sets = [(cell_points(record, self.spatial_weight), _counts(self.n_clusters))]
+        color_counts = _color_counts(self.n_color_clusters) if with_colors else []
         if color_counts:
             if record.colors is None:
                 raise PhotoError(
@@ -279,8 +331,11 @@ class NCutClusterer(ClusterMixin, SequenceStep, BaseEstimator):
             precision=self.precision,
         )
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
+        tags.requires_fit = True  # these are its tags on tables
+        tags.no_validation = False
+        tags.input_tags.two_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -290,11 +345,16 @@ def _draw_start_rows(n: int, counts: list[int], rng: np.random.RandomState) -> l
     return rng.randint(n, size=len(counts)).tolist()
 
 
-def _counts(n_clusters: Any, name: str) -> list[int]:
-    """Numbers of clusters as a list; one 0 is an empty list."""
+def _counts(n_clusters: int | Sequence[int], name: str = "n_clusters") -> list[int]:
+    """Numbers of clusters as a list."""
     counts = np.atleast_1d(n_clusters)
-    if counts.tolist() == [0] and name == "n_color_clusters":
-        return []
     if counts.ndim != 1 or counts.dtype.kind not in "ui" or len(counts) == 0 or counts.min() < 1:
         raise ValueError(f"{name} is one or several whole numbers above 0, got {n_clusters!r}")
     return counts.tolist()
+
+
+def _color_counts(n_color_clusters: int | Sequence[int]) -> list[int]:
+    """Numbers of clusters of colours; one 0 is an empty list."""
+    if np.array_equal(np.atleast_1d(n_color_clusters), [0]):
+        return []
+    return _counts(n_color_clusters, "n_color_clusters")

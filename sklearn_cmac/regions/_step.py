@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 
-from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.maps import ActivationMap, Regions, check_records
+from sklearn_cmac._steps import StatelessStep
+from sklearn_cmac.maps import ActivationMap, Records, Regions
 from sklearn_cmac.photos import PhotoError
 
 
-class RegionStep(RecordStep, BaseEstimator):
-    """Proposes regions of each photo by itself. Nothing is fitted."""
+class RegionStep(StatelessStep, BaseEstimator):
+    """What every step that proposes regions of photos derives from.
+
+    A region type of your own is a subclass with a constructor that assigns its parameters,
+    ``_parameter_constraints``, which say what they may be, as in scikit-learn, and a method
+    ``_propose(record)``, which returns the `Regions` of one `ActivationMap`. A type that reads
+    the embedding says so by ``_needs = "embedding"``. `testing.check_region_step` checks it.
+
+    Nothing is fitted, so parameters are checked by `transform` as well as by `fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import ActivationMap, Regions
+    >>> from sklearn_cmac.regions import RegionStep
+    >>> class Rows(RegionStep):
+    ...     def _propose(self, record):
+    ...         height, width = record.shape
+    ...         rows = [(i, 0, i + 1, width) for i in range(height)]
+    ...         return Regions.from_windows(rows, record.shape)
+    >>> record = ActivationMap.from_arrays(np.ones((3, 4, 8)))
+    >>> Rows().fit_transform([record])[0].regions.areas.tolist()
+    [4, 4, 4]
+    """
 
     _parameter_constraints: dict = {}
-    _needs = ""
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> RegionStep:
-        """Check the parameters.
-
-        Parameters
-        ----------
-        X : sequence of ActivationMap
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        check_records(X, self, self._needs)
-        return self
-
-    def transform(self, X: Any) -> list[ActivationMap]:
+    def transform(self, X: Records) -> list[ActivationMap]:
         """Propose regions.
 
         Parameters
@@ -46,12 +51,31 @@ class RegionStep(RecordStep, BaseEstimator):
         -------
         list of ActivationMap
             Copies that have `regions`.
+
+        Raises
+        ------
+        PhotoError
+            If a photo lacks what its regions are made of, or has numbers that are not finite.
         """
-        records = check_records(X, self, self._needs)
-        return [replace(record, regions=self._propose(record)) for record in records]
+        return self._with_regions(self._read(X))
+
+    def _with_regions(self, records: list[ActivationMap]) -> list[ActivationMap]:
+        proposed = zip(records, self._propose_each(records), strict=True)
+        return [replace(record, regions=regions) for record, regions in proposed]
 
     def _propose(self, record: ActivationMap) -> Regions:
+        """The regions of one photo."""
         raise NotImplementedError
+
+    def _propose_each(self, records: list[ActivationMap]) -> Iterable[Regions]:
+        """The regions of each photo; for types that work on several photos at once."""
+        return map(self._propose, records)
+
+
+def embedding_of(record: ActivationMap) -> np.ndarray:
+    """The embedding (H, W, C) of a record that a step has found to have one."""
+    assert record.embedding is not None
+    return record.embedding
 
 
 def cell_points(record: ActivationMap, spatial_weight: float = 0.0) -> np.ndarray:
@@ -73,8 +97,8 @@ def cell_points(record: ActivationMap, spatial_weight: float = 0.0) -> np.ndarra
     PhotoError
         If the embedding is not finite.
     """
-    height, width, channels = record.embedding.shape
-    points = record.embedding.reshape(-1, channels)
+    height, width, channels = embedding_of(record).shape
+    points = embedding_of(record).reshape(-1, channels)
     if not np.isfinite(points).all():
         raise PhotoError(f"{record.name}: its embedding is not finite")
     if not spatial_weight:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from sklearn.cluster import ward_tree
@@ -73,7 +72,7 @@ def _branches(points: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
     if len(points) == 1:
         return [np.array([0])]
     merges = ward_tree(points, connectivity=grid_to_graph(*shape))[0]
-    branches: list[Any] = [np.array([cell]) for cell in range(len(points))]
+    branches = [np.array([cell]) for cell in range(len(points))]
     for one, other in merges:
         branches.append(np.concatenate([branches[one], branches[other]]))
     return [np.sort(cells) for cells in branches[len(points) :]]

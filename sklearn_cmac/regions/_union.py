@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Tags, get_tags
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._named_steps import NamedSteps
-from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.maps import ActivationMap, Regions, check_records
+from sklearn_cmac.maps import ActivationMap, Records, Regions
+from sklearn_cmac.regions._step import RegionStep
 
 
-class RegionUnion(RecordStep, NamedSteps):
+class RegionUnion(RegionStep, NamedSteps):
     """The regions that several steps propose, one after the other.
 
     Parameters
     ----------
-    steps : sequence of (str, step)
-        Names and region steps. Their parameters have paths, such as
-        ``regions__squares__n_levels``.
+    steps : list of (str, step)
+        Names and region steps, or pipelines that end in one. Their parameters have paths, such
+        as ``regions__squares__n_levels``.
+
+    Notes
+    -----
+    Kinds of regions are counted on from step to step.
 
     Examples
     --------
@@ -32,10 +40,12 @@ class RegionUnion(RecordStep, NamedSteps):
     15
     """
 
-    def __init__(self, steps: Sequence[tuple[str, Any]]):
+    _parameter_constraints: dict = {"steps": [list, tuple]}
+
+    def __init__(self, steps: Sequence[tuple[str, RegionStep | Pipeline]]):
         self.steps = steps
 
-    def fit(self, X: Any, y: Any = None) -> RegionUnion:
+    def fit(self, X: Records, y: object = None) -> RegionUnion:
         """Fit the steps.
 
         Parameters
@@ -47,29 +57,53 @@ class RegionUnion(RecordStep, NamedSteps):
         -------
         self
         """
-        self._validate_names([name for name, _ in self.steps])
+        records = self._read(X)
         for _, step in self.steps:
-            step.fit(X)
+            step.fit(records)
         return self
 
-    def transform(self, X: Any) -> list[ActivationMap]:
-        """Propose regions.
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        if not self.steps:
+            raise InvalidParameterError("steps of RegionUnion are at least one, got none")
+        for entry in self.steps:
+            if not _is_named(entry):
+                raise InvalidParameterError(f"steps of RegionUnion are (name, step), got {entry!r}")
+            name, step = entry
+            if not _proposes(step):
+                raise InvalidParameterError(
+                    f"steps of RegionUnion are any RegionStep, or pipelines that end in one; "
+                    f"{name!r} is {step!r}, which proposes no regions"
+                )
+        self._validate_names([name for name, _ in self.steps])
 
-        Parameters
-        ----------
-        X : sequence of ActivationMap
+    def _propose_each(self, records: list[ActivationMap]) -> Iterator[Regions]:
+        for parts in zip(*(step.transform(records) for _, step in self.steps)):
+            yield _joined([part.regions for part in parts])
 
-        Returns
-        -------
-        list of ActivationMap
-            Copies that have `regions`. Their kinds are counted on from step to step.
-        """
-        records = check_records(X, self)
-        found = zip(*(step.transform(records) for _, step in self.steps))
-        return [
-            replace(record, regions=_joined([part.regions for part in parts]))
-            for record, parts in zip(records, found)
-        ]
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # Before `fit` has looked at them, steps may be anything.
+        with suppress(AttributeError, TypeError, ValueError):
+            tags.requires_fit = any(get_tags(step).requires_fit for _, step in self.steps)
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        try:
+            for _, step in self.steps:
+                check_is_fitted(step)
+        except NotFittedError:
+            return False
+        return True
+
+
+def _is_named(entry: object) -> bool:
+    return isinstance(entry, (tuple, list)) and len(entry) == 2 and isinstance(entry[0], str)
+
+
+def _proposes(step: object) -> bool:
+    """Whether it is a region step, or a pipeline that ends in one."""
+    return isinstance(step[-1] if isinstance(step, Pipeline) else step, RegionStep)
 
 
 def _joined(parts: list[Regions]) -> Regions:
