@@ -342,6 +342,13 @@ class ActivationMap:
         """Rows and columns of the map."""
         return self.arrays.shape
 
+    @property
+    def proposed(self) -> Regions:
+        """The regions, for whoever knows that there are some."""
+        if self.regions is None:
+            raise ValueError(f"{self.name}: has no regions; a region step proposes them")
+        return self.regions
+
     def __repr__(self) -> str:
         height, width, channels = self.activations.shape
         return f"ActivationMap({self.name!r}, {height}x{width} cells, {channels} channels)"

@@ -158,7 +158,7 @@ def query_row(query: Photo | Query, pipeline: Pipeline) -> Ranking:
     corridor = Corridor(pipeline)
     if corridor.pools:
         (record,) = corridor.proposals([query])
-        for kind, n in zip(*np.unique(record.regions.kinds, return_counts=True)):
+        for kind, n in zip(*np.unique(record.proposed.kinds, return_counts=True)):
             figures.append(Figure(overlay_regions(query, record, kind), f"{n} regions"))
     return Ranking("Query and its regions", figures)
 

@@ -140,7 +140,7 @@ def overlay_matches(
     records = corridor.proposals([query, photo])
     mine, theirs = corridor.pooled(records)
     match = match_regions(mine, theirs)
-    masks = [record.regions.masks() for record in records]
+    masks = [record.proposed.masks() for record in records]
     chosen: list[int] = []
     for region in np.argsort(-match.shares * match.similarities, kind="stable").tolist():
         if len(chosen) < n_matches and all(
