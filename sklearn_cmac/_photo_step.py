@@ -110,7 +110,7 @@ class PhotoStep(RecordStep, BaseEstimator):
             In the order of `X`.
         """
         photos = check_photos(X, self)
-        self._validate_params()
+        self._check_params()
         settings, stopping = self._settings(), list[BaseException]()
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer=self._prefer, return_as="generator")
         describe = joblib.delayed(self._describe_or_error)

@@ -98,6 +98,7 @@ class Corridor:
 
     def vectors(self, maps: Sequence[ActivationMap]) -> list[RegionVectors]:
         """From activation maps to region vectors."""
+        maps = self._checked(maps, ActivationMap)
         return self._checked(self.pipeline[1:-1].transform(maps), RegionVectors)
 
     def summed(self, vectors: Sequence[RegionVectors]) -> np.ndarray:

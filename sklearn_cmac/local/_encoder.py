@@ -83,6 +83,7 @@ class Encoder(TableStep, BaseEstimator):
             finite.
         """
         check_is_fitted(self)
+        self._check_params()
         photos = check_features(X, self, self.n_features_in_)
         table = np.zeros((len(photos), self._n_features_out), np.float32)
         for row, descriptors in zip(table, photos):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from sklearn_cmac.maps import is_sequence
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
 
 
@@ -72,6 +73,10 @@ class LocalFeatures:
         return replace(self, positions=self.positions[inside], descriptors=self.descriptors[inside])
 
 
+def _has_descriptors(item: object) -> bool:
+    return isinstance(item, LocalFeatures) or (isinstance(item, np.ndarray) and item.ndim == 2)
+
+
 def check_features(
     X: Sequence[LocalFeatures | np.ndarray], step: BaseEstimator, n_features: int | None
 ) -> list[np.ndarray]:
@@ -97,22 +102,17 @@ def check_features(
         If a photo's descriptors have another length, or are not finite.
     """
     step_name = type(step).__name__
-    if not (
-        isinstance(X, (list, tuple))
-        and all(
-            isinstance(item, LocalFeatures) or (isinstance(item, np.ndarray) and item.ndim == 2)
-            for item in X
-        )
-    ):
+    photos = list(X) if is_sequence(X) and not isinstance(X, (str, bytes)) else None
+    if photos is None or not all(map(_has_descriptors, photos)):
         raise ValueError(
             f"{step_name} expects a sequence of LocalFeatures, as LocalFeatureExtractor returns "
             f"it, or of arrays of shape (n, d), one for each photo; got {type(X).__name__}"
-            + (f" of {type(X[0]).__name__}" if isinstance(X, (list, tuple)) and len(X) else "")
+            + (f" of {type(photos[0]).__name__}" if photos else "")
         )
-    if not X:
+    if not photos:
         raise ValueError(f"{step_name} got 0 photos; at least 1 is required")
     found = []
-    for i, item in enumerate(X):
+    for i, item in enumerate(photos):
         descriptors = item.descriptors if isinstance(item, LocalFeatures) else item
         name = getattr(item, "name", "") or f"photo {i}"
         n_features = n_features or descriptors.shape[1]
