@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sklearn_cmac import GridRegions, make_mac_pipeline, make_rmac_pipeline
+from sklearn_cmac import GridRegions, Photo, Query, make_mac_pipeline, make_rmac_pipeline
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.inspection import draw_box, overlay_matches, overlay_regions
 from sklearn_cmac.search import RetrievalIndex, augment_database, expand_queries
@@ -133,3 +133,64 @@ def test_boxes_are_drawn_where_they_are(pixels):
     drawn = np.asarray(draw_box(np.zeros_like(pixels), (32, 16, 96, 80)))
     rows, cols = np.nonzero(drawn[..., 0])
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (16, 80, 32, 96)
+
+
+# -- who a photo of the index is --------------------------------------------------------------
+
+
+def test_arrays_without_a_name_are_photos_of_their_own(pipeline, scenes):
+    """All arrays of one shape had one name, and the last was kept."""
+    index = RetrievalIndex(pipeline)
+    report = index.add([photo.source for photo in scenes.photos[:5]])
+    assert (len(index), len(report.added), report.failed) == (5, 5, [])
+    assert index.search(scenes.photos[2].source, 1)[0].name == index.names[2]
+    boxes = [(0, 0, 200, 200), (200, 0, 400, 200)]
+    report = index.add([Query(scenes.photos[5], box) for box in boxes])
+    assert report.added == [
+        "object-01-scene-2 (0, 0, 200, 200)", "object-01-scene-2 (200, 0, 400, 200)"
+    ]  # fmt: skip
+    assert len(index) == 7
+
+
+def test_photos_of_one_name_in_one_call_are_reported(pipeline, scenes):
+    same = [Photo(photo.source, name="photo") for photo in scenes.photos[:3]]
+    report = RetrievalIndex(pipeline).add(same)
+    assert report.added == ["photo"]
+    assert len(report.failed) == 2
+    assert "tell them apart by Photo(..., name=...)" in str(report)
+
+
+def test_a_copy_stays_when_its_original_is_removed(pipeline, scenes):
+    index = RetrievalIndex(pipeline)
+    index.add([Photo(scenes.photos[0].source, name="a"), Photo(scenes.photos[0].source, name="b")])
+    assert [r.name for r in index.search(scenes.photos[0], 5)] == ["a", "b"]
+    index.remove(["a"])
+    assert [r.name for r in index.search(scenes.photos[0], 5)] == ["b"]
+
+
+@pytest.mark.parametrize("n_results", [0, -1])
+def test_a_number_of_results_is_at_least_one(pipeline, scenes, n_results):
+    index = RetrievalIndex(pipeline)
+    index.add(scenes.photos[:2])
+    with pytest.raises(ValueError, match=f"n_results is at least 1, got {n_results}"):
+        index.search(scenes.photos[0], n_results)
+
+
+def test_what_is_no_index_is_refused_and_named(tmp_path, jpeg):
+    import joblib
+
+    joblib.dump({"a": 1}, tmp_path / "dict.joblib")
+    with pytest.raises(ValueError, match=rf"^{jpeg}: is damaged, or not written by"):
+        RetrievalIndex.load(jpeg)
+    with pytest.raises(ValueError, match=r"dict\.joblib: holds a dict, not a RetrievalIndex"):
+        RetrievalIndex.load(tmp_path / "dict.joblib")
+
+
+def test_photos_are_added_behind_a_memory_map(pipeline, scenes, tmp_path):
+    index = RetrievalIndex(pipeline)
+    index.add(scenes.photos[:4])
+    index.save(tmp_path / "index")
+    again = RetrievalIndex.load(tmp_path / "index", memory_map=True)
+    again.add(scenes.photos[4:6])
+    assert again.names == [photo.name for photo in scenes.photos[:6]]
+    assert again.search(scenes.photos[5], 1)[0].name == scenes.photos[5].name

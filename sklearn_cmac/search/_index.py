@@ -277,8 +277,21 @@ class RetrievalIndex:
         Returns
         -------
         RetrievalIndex
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or holds something else.
         """
-        index = joblib.load(path, mmap_mode="r" if memory_map else None)
+        try:
+            index = joblib.load(path, mmap_mode="r" if memory_map else None)
+        except OSError:
+            raise
+        except Exception as error:  # a damaged pickle raises whatever the damage leads to
+            raise ValueError(
+                f"{path}: is damaged, or not written by RetrievalIndex.save "
+                f"({type(error).__name__}: {error})"
+            ) from error
         if not isinstance(index, RetrievalIndex):
             raise ValueError(f"{path}: holds a {type(index).__name__}, not a RetrievalIndex")
         return index
