@@ -9,6 +9,8 @@ mAP in percent with a 95% interval over queries, and seconds per photo.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from systems import CROPS, STEPS, cell, given_tasks, make_parser, measure, read_settings
 
 from sklearn_cmac._markdown import as_table
@@ -25,6 +27,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--systems", nargs="+", choices=LOCAL, default=LOCAL)
     args = parser.parse_args()
+    if find_spec("skimage") is None:
+        print("not measured: needs scikit-image")
+        return
     settings = read_settings(args)
     tasks = given_tasks(args)
     header = [

@@ -62,22 +62,28 @@ def image_paths(folder: str | os.PathLike[str]) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
             ending = os.path.splitext(file)[1].lower()
-            if ending in readable and not file.startswith("."):
+            if file.startswith("."):
+                continue
+            if ending in readable:
                 paths.append(os.path.join(parent, file))
-            elif ending in _OTHER_ENDINGS and not file.startswith("."):
+            elif ending in _OTHER_ENDINGS:
                 left_out[ending] += 1
-    unread = ""
-    if left_out:
-        counts = ", ".join(f"{ending} {n}" for ending, n in sorted(left_out.items()))
-        unread = (
-            f"{left_out.total()} photos are left out, whose format Pillow does not open "
-            f"({counts}); convert them to JPEG, or register a plugin for them with Pillow"
-        )
     if not paths:
-        raise PhotoError(f"{folder}: has no image file, such as .jpg or .png. {unread}".strip())
-    if unread:
-        warnings.warn(f"{folder}: {unread}", stacklevel=3)
+        raise PhotoError(f"{folder}: has no image file, such as .jpg or .png{_note(left_out)}")
+    if left_out:
+        warnings.warn(f"{folder}: {len(paths)} photos are found{_note(left_out)}", stacklevel=3)
     return sorted(paths, key=lambda path: path.split(os.sep))
+
+
+def _note(left_out: Counter[str]) -> str:
+    """What to add to a message about files of formats that cannot be read."""
+    if not left_out:
+        return ""
+    counts = ", ".join(f"{ending} {n}" for ending, n in sorted(left_out.items()))
+    return (
+        f"; {left_out.total()} are left out, whose format Pillow does not open ({counts}): convert "
+        "them to JPEG, or register a plugin for them with Pillow"
+    )
 
 
 def _readable_endings() -> set[str]:

@@ -1,0 +1,165 @@
+"""Every script of this folder runs to its end on a few small made photos.
+
+    pytest benchmarks
+
+Numbers that come out mean nothing: what is tested is that the scripts still fit the package. A new
+script needs an entry in `ARGUMENTS` that makes it quick.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sklearn_cmac import Photo
+from sklearn_cmac.datasets import make_object_scenes
+
+HERE = Path(__file__).parent
+# DATA stands for the folder of made photos.
+STORE = ["--data", "DATA", "--store", "DATA/maps"]
+NETWORK = [*STORE, "--networks", "efficientnet_lite0", "--max-size", "256"]
+CLUSTERS = [*NETWORK, "--systems", "paper"]
+OFFICIAL = [
+    "--oxford", "DATA/oxford", "--oxford-annotations", "DATA/oxford_gt",
+    "--paris", "DATA/paris279/jpg", "--paris-annotations", "DATA/paris_gt",
+    "--distractors", "DATA/landmarks/images",
+]  # fmt: skip
+ARGUMENTS = {
+    "distractors.py": ["--photos", "130", "--size", "128", "96"],
+    "failures.py": [*STORE, "--sheets", "sheets"],
+    "landmarks.py": [*STORE, "--shrinkage", "1"],
+    "lobpcg.py": [*STORE, "--cells", "768", "--photos", "1", "--rounds", "1"],
+    "ncut.py": [*STORE, "--cells", "768", "--photos", "1", "--rounds", "1"],
+    "ncut_map.py": STORE,
+    "neighbors.py": ["--photos", "2000", "--dimension", "16", "--rounds", "3"],
+    "regions.py": [*STORE, "--only", "paper + shrinkage"],
+    "throughput.py": ["--data", "DATA", "--photos", "4", "--rounds", "1"],
+    "paper/figure3.py": [*CLUSTERS, "--values", "2", "4", "--plot", "figure.png"],
+    "paper/figure4.py": [*CLUSTERS, "--plot", "figure.png"],
+    "paper/figure5.py": [*CLUSTERS, "--values", "8", "16"],
+    "paper/figure6.py": [*CLUSTERS, "--values", "0", "1"],
+    "paper/figure7.py": ["--max-size", "256", "--plot", "figure.png"],
+    "paper/local.py": ["--data", "DATA", "--max-size", "128"],
+    "paper/table1.py": [*NETWORK, "--systems", "rmac", "siamac", "paper"],
+    "paper/table2.py": [*NETWORK, "--systems", "rmac"],
+    "paper/table3.py": [*NETWORK, *OFFICIAL, "--systems", "rmac"],
+}
+PROGRAMS = sorted(
+    str(path.relative_to(HERE))
+    for path in HERE.rglob("*.py")
+    if '\nif __name__ == "__main__":' in path.read_text()
+)
+
+
+def save(photo: Photo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photo.source).save(path)
+
+
+def scenes(n_objects: int, seed: int) -> list[tuple[Photo, str, int]]:
+    """Photos with the name of their object and a number: four of each, then six of none."""
+    made = make_object_scenes(n_objects, 4, 6, size=(256, 192), random_state=seed)
+    return [(photo, label, i) for i, (photo, label) in enumerate(zip(made.photos, made.target))]
+
+
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def write_labelled(folder: Path) -> None:
+    """Labelled photos, one of each object with a box."""
+    labels, boxes = [], []
+    for photo, label, i in scenes(5, seed=1):
+        file = f"{label or '_distractors'}/{i}.jpg"
+        save(photo, folder / "images" / file)
+        labels.append([file, label, 256, 192])
+        if photo.box is not None and i % 4 == 0:
+            boxes.append([file, *photo.box])
+    write_table(folder / "labels.csv", ["filename", "instance", "width", "height"], labels)
+    write_table(folder / "boxes.csv", ["filename", "x0", "y0", "x1", "y1"], boxes)
+
+
+def write_benchmark(photos: Path, official: Path, revisited: Path, prefix: str, seed: int) -> None:
+    """Photos with both annotations: of each object one asks, two are right and one is junk."""
+    named = [(photo, label, f"{prefix}_{i:06}") for photo, label, i in scenes(3, seed)]
+    objects: dict[str, list[tuple[Photo, str]]] = {}
+    for photo, label, name in named:
+        save(photo, photos / f"{name}.jpg")
+        if label:
+            objects.setdefault(label, []).append((photo, name))
+    asking = [own[0][1] for own in objects.values()]
+    listed = [name for _, _, name in named if name not in asking]
+    entries = []
+    official.mkdir()
+    for label, ((photo, query), *others) in objects.items():
+        good, ok, junk = (name for _, name in others)
+        box = " ".join(map(str, photo.box))
+        texts = {"query": f"{query} {box}", "good": f"{query}\n{good}", "ok": ok, "junk": junk}
+        for kind, text in texts.items():
+            (official / f"{label}_1_{kind}.txt").write_text(text)
+        easy, hard, rest = ([listed.index(name)] for name in (good, ok, junk))
+        entries.append({"bbx": list(photo.box), "easy": easy, "hard": hard, "junk": rest})
+    truth = {"imlist": listed, "qimlist": asking, "gnd": entries}
+    revisited.write_bytes(pickle.dumps(truth))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made photos in the layout that the scripts read."""
+    folder = tmp_path_factory.mktemp("data")
+    truth = folder / "revisited_gt"
+    truth.mkdir()
+    write_labelled(folder / "landmarks")
+    paris = folder / "paris279"
+    write_benchmark(
+        paris / "jpg", folder / "paris_gt", truth / "gnd_rparis6k.pkl", "paris_tower", seed=2
+    )
+    scales = [[path.stem, 1.0] for path in (paris / "jpg").iterdir()]
+    write_table(paris / "files.csv", ["image", "scale_in_jpg_768"], scales)
+    write_benchmark(
+        folder / "oxford", folder / "oxford_gt", truth / "gnd_roxford5k.pkl", "college", seed=3
+    )
+    return folder
+
+
+def run(command: Sequence[object], place: Path) -> str:
+    """What a Python program prints, run in a folder of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", PROGRAMS)
+def test_the_script_measures_something(script: str, data: Path, tmp_path: Path) -> None:
+    assert script in ARGUMENTS, f"give {script} an entry in ARGUMENTS that makes it quick"
+    arguments = [word.replace("DATA", str(data)) for word in ARGUMENTS[script]]
+    printed = run([HERE / script, *arguments], tmp_path)
+    assert re.search(r"\d\.\d|\.png|not measured: needs ", printed), printed
+
+
+@pytest.mark.parametrize(
+    ("script", "peer"), [("neighbors.py", "faiss"), ("paper/local.py", "skimage")]
+)
+def test_a_script_says_which_peer_it_does_without(script: str, peer: str) -> None:
+    place, name = (HERE / script).parent, (HERE / script).name
+    blocked = f"import runpy, sys; sys.modules[{peer!r}] = None; "
+    code = f"{blocked}runpy.run_path({name!r}, run_name='__main__')"
+    assert "not measured: needs " in run(["-c", code, *ARGUMENTS[script]], place)
