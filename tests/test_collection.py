@@ -70,7 +70,7 @@ def test_neighbours_are_those_of_plain_arithmetic(rng):
     rows, query = rng.standard_normal((50, 6)).astype("f4"), rng.standard_normal(6)
     engine = ExactEngine(Stamp("p", 6))
     engine.upsert([str(i) for i in range(50)], rows)
-    ids, scores = engine.kneighbors(query[None], 4)[0]
+    (ids,), (scores,) = engine.kneighbors(query[None], 4)
     products = [(sum(a * b for a, b in zip(row, query)), i) for i, row in enumerate(rows)]
     products.sort(reverse=True)
     assert ids.tolist() == [str(i) for _, i in products[:4]]
@@ -80,14 +80,14 @@ def test_neighbours_are_those_of_plain_arithmetic(rng):
 @pytest.mark.parametrize(
     ("broken", "what"),
     [
-        (lambda hits: (hits[0][::-1], hits[1][::-1]), "best first"),
-        (lambda hits: (hits[0][:-1], hits[1][:-1]), "nearest are found"),
+        (lambda hits: (hits[0][:, ::-1], hits[1][:, ::-1]), "best first"),
+        (lambda hits: (hits[0][:, :-1], hits[1][:, :-1]), "nearest are found"),
     ],
 )
 def test_an_engine_that_finds_others_is_caught(broken, what):
     class Wrong(ExactEngine):
         def kneighbors(self, descriptors, k):
-            return [broken(hits) for hits in super().kneighbors(descriptors, k)]
+            return broken(super().kneighbors(descriptors, k))
 
     with pytest.raises(AssertionError, match=what):
         check_engine(Wrong)

@@ -135,10 +135,10 @@ class _Run:
         self.annotated = corridor.reads_annotations
         self.pipeline = fingerprint(corridor.pipeline)
         self.catalogue = None if folder is None else Catalogue(folder)
+        self.shared = False
         # Of pipelines that are not ours, the first photo tells.
         dimension = corridor.dimension
         self.engine = None if dimension is None else self._engine(dimension)
-        self.shared = self.engine is not None and len(self.engine) > 0
         self.ids: list[str] = []
         self.failed: dict[int, str] = {}
         self.seconds = 0.0
@@ -147,6 +147,8 @@ class _Run:
         stamp = Stamp(self.pipeline, dimension, self.regions)
         engine = self.make(stamp, self.folder, self.n_photos)
         engine.stamp.check(stamp, type(engine).__name__)
+        # Photos of earlier runs may be there too, and in another order.
+        self.shared = len(engine) > 0
         return engine
 
     def add(self, batch: Sequence[Item]) -> None:
@@ -207,7 +209,6 @@ class _Run:
             self.catalogue.close()
         engine = self._engine(0) if self.engine is None else self.engine
         if self.shared:
-            # Photos of earlier runs are there too, and in another order.
             engine = cast(Engine, Selection(engine, list(dict.fromkeys(filter(None, self.ids)))))
         names = [name_of(photo) for photo in photos]
         return Collection(photos, names, self.ids, engine, self.failed, seconds)

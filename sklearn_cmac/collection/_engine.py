@@ -17,7 +17,7 @@ LAYOUT = 1
 # Ids as texts.
 Ids = Sequence[str] | np.ndarray
 
-# Ids (k,) as texts, best first, and their scores (k,).
+# Ids, best first, and their scores, as arrays of one shape.
 Hits = tuple[np.ndarray, np.ndarray]
 
 
@@ -99,7 +99,7 @@ class Engine(Protocol):
     def delete(self, ids: Ids) -> None:
         """Take ids out; those that are not there are passed over."""
 
-    def kneighbors(self, descriptors: np.ndarray, k: int) -> list[Hits]:
+    def kneighbors(self, descriptors: np.ndarray, k: int) -> Hits:
         """The k most similar ids of each query, or all if there are fewer.
 
         Parameters
@@ -109,8 +109,9 @@ class Engine(Protocol):
 
         Returns
         -------
-        list of (ids, scores)
-            For each query, best first; equal scores in the order in which ids were added.
+        ids : ndarray of str of shape (n_queries, k)
+            Best first; equal scores in the order in which ids were added.
+        scores : ndarray of float32 of shape (n_queries, k)
         """
 
     def match(
@@ -135,6 +136,7 @@ class Engine(Protocol):
         Returns
         -------
         list of (ids, scores)
+            For each query, of shape (k,), or shorter where fewer candidates have regions.
         """
 
     def get(self, ids: Ids) -> np.ndarray:

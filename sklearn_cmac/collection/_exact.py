@@ -101,9 +101,8 @@ class ExactEngine:
     >>> from sklearn_cmac.collection import ExactEngine, Stamp
     >>> engine = ExactEngine(Stamp("a pipeline", dimension=2))
     >>> engine.upsert(["church", "tower"], np.array([[1, 0], [0.6, 0.8]], np.float32))
-    >>> ids, scores = engine.kneighbors(np.array([[0.0, 1.0]]), k=1)[0]
-    >>> ids, scores
-    (array(['tower'], dtype=object), array([0.8], dtype=float32))
+    >>> engine.kneighbors(np.array([[0.0, 1.0]]), k=1)
+    (array([['tower']], dtype=object), array([[0.8]], dtype=float32))
     """
 
     def __init__(
@@ -170,18 +169,19 @@ class ExactEngine:
         """As for every engine. The rows stay where they are, and are not looked at any more."""
         self._rows.remove([id_ for id_ in ids if id_ in self])
 
-    def kneighbors(self, descriptors: np.ndarray, k: int) -> list[Hits]:
+    def kneighbors(self, descriptors: np.ndarray, k: int) -> Hits:
         """As for every engine."""
         queries = np.asarray(descriptors, np.float32)
-        database = self._descriptors
-        dead = self._rows.dead
-        k, found = min(k, len(self)), []
+        database, dead = self._descriptors, self._rows.dead
+        k = min(k, len(self))
+        rows = np.empty((len(queries), k), np.int64)
+        values = np.empty((len(queries), k), np.float32)
         for block in row_blocks(len(queries), max(1, _SCORES // max(1, len(database)))):
-            for scores in queries[block] @ database.T:
+            for i, scores in enumerate(queries[block] @ database.T, block.start):
                 scores[dead] = -np.inf
-                rows = top_rows(scores, k)[:k]
-                found.append((self._rows.ids[rows], scores[rows]))
-        return found
+                rows[i] = top_rows(scores, k)[:k]
+                values[i] = scores[rows[i]]
+        return self._rows.ids[rows], values
 
     def match(
         self,

@@ -36,10 +36,12 @@ class Selection:
             raise AttributeError(name)
         return getattr(self.engine, name)
 
-    def kneighbors(self, descriptors: np.ndarray, k: int) -> list[Hits]:
+    def kneighbors(self, descriptors: np.ndarray, k: int) -> Hits:
         """As for every engine."""
         others = len(self.engine) - len(self)
-        return [self._own(*hits, k) for hits in self.engine.kneighbors(descriptors, k + others)]
+        found = self.engine.kneighbors(descriptors, k + others)
+        ids, scores = zip(*(self._own(*hits, k) for hits in zip(*found)))
+        return np.stack(ids), np.stack(scores)
 
     def match(
         self, queries: Sequence[RegionVectors], k: int, candidates: Sequence[Ids] | None = None

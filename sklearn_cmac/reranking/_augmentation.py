@@ -62,7 +62,7 @@ class DatabaseAugmentation(BaseEstimator):
         augmented = _Augmented(engine, fingerprint(engine.stamp.pipeline, self))
         for ids, descriptors in engine.scan():
             means = np.empty_like(descriptors)
-            hits = engine.kneighbors(descriptors, self.n_neighbors + 1)
+            hits = zip(*engine.kneighbors(descriptors, self.n_neighbors + 1))
             for i, (own, (found, scores)) in enumerate(zip(ids, hits)):
                 others = np.flatnonzero(found != own)[: self.n_neighbors]
                 neighbors = engine.get(found[others])

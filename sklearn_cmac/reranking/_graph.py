@@ -33,7 +33,7 @@ def neighbors_of_all(engine: Engine, k: int) -> tuple[np.ndarray, np.ndarray, np
     for batch, descriptors in engine.scan():
         ids[start : start + len(batch)] = batch
         for i, (own, (hits, scores)) in enumerate(
-            zip(batch, engine.kneighbors(descriptors, k + 1)), start
+            zip(batch, zip(*engine.kneighbors(descriptors, k + 1))), start
         ):
             others = np.flatnonzero(hits != own)[:k]
             found[i], values[i] = hits[others], scores[others]

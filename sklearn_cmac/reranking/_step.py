@@ -123,7 +123,7 @@ def search_again(
     wider = k + any(query.exclude is not None for query in queries)
     found = []
     for query, descriptor, (ids, scores) in zip(
-        queries, descriptors, engine.kneighbors(descriptors, wider)
+        queries, descriptors, zip(*engine.kneighbors(descriptors, wider))
     ):
         allowed = np.flatnonzero(ids != query.exclude)[:k]
         found.append(RankedList(ids[allowed], scores[allowed], descriptor))

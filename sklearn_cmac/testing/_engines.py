@@ -71,8 +71,8 @@ def _check_empty(engine: Engine, stamp: Stamp) -> None:
     assert engine.stamp == stamp, "an engine bears the stamp that it was made with"
     assert len(engine) == 0, "a new engine is empty"
     assert "photo 0" not in engine, "a new engine has no ids"
-    (hits,) = engine.kneighbors(np.ones((1, _DIMENSION), np.float32), 3)
-    assert len(hits[0]) == len(hits[1]) == 0, "an empty engine finds nothing"
+    ids, scores = engine.kneighbors(np.ones((1, _DIMENSION), np.float32), 3)
+    assert ids.shape == scores.shape == (1, 0), "an empty engine finds nothing"
     other = replace(stamp, pipeline="another pipeline")
     try:
         engine.stamp.check(other, "engine")
@@ -95,7 +95,8 @@ def _check_same(engine: Engine, oracle: Engine, rng: np.random.Generator, tolera
     _close(rows, oracle.get(ids[::-1]), tolerance, "get gives descriptors in the order of ids")
     queries = _unit(rng, 3, _DIMENSION)
     for k in (1, 5, 1000):
-        for mine, exact in zip(engine.kneighbors(queries, k), oracle.kneighbors(queries, k)):
+        nearest = engine.kneighbors(queries, k), oracle.kneighbors(queries, k)
+        for mine, exact in zip(*(zip(*hits) for hits in nearest)):
             _check_hits(mine, exact, tolerance, f"the {k} nearest are found, best first")
     if engine.stamp.regions:
         asked = [RegionVectors(_unit(rng, 3, _DIMENSION), rng.random(3) + 0.1) for _ in range(2)]
