@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,19 @@ class Column(Protocol):
 
     def trimmed(self, rows: int) -> Column:
         """A copy of the first rows, without further room."""
+
+
+def set_aside(path: Path, reason: Exception) -> None:
+    """Move a damaged file out of the way, and say so: what it held is computed again."""
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    for more in ("-journal", "-wal", "-shm"):
+        path.with_name(path.name + more).unlink(missing_ok=True)
+    warnings.warn(
+        f"{path}: is damaged ({reason}); it is now {aside.name}, and what it held is described "
+        "again",
+        stacklevel=5,
+    )
 
 
 def _room_for(needed: int, now: int) -> int:
@@ -87,7 +101,12 @@ class FileColumn:
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
         if not path.exists():
             self._make(path, max(1, rows))
-        self.capacity = self._open()
+        try:
+            self.capacity = self._open()
+        except Exception as error:  # a damaged header raises whatever the damage leads to
+            set_aside(path, error)
+            self._make(path, max(1, rows))
+            self.capacity = self._open()
 
     def write(self, start: int, rows: np.ndarray) -> None:
         """Put rows at `start`, and wait until they are on the disk."""
@@ -112,15 +131,9 @@ class FileColumn:
         open_memmap(path, "w+", self.dtype, (rows, *self.shape)).flush()
 
     def _open(self) -> np.memmap:
-        try:
-            found = open_memmap(self.path, "r")
-        except Exception as error:  # a damaged header raises whatever the damage leads to
-            raise ValueError(f"{self.path}: is damaged or cut off ({error})") from error
+        found = open_memmap(self.path, "r")
         if found.dtype != self.dtype or found.shape[1:] != self.shape:
-            raise ValueError(
-                f"{self.path}: holds rows of {found.dtype} {found.shape[1:]}, expected "
-                f"{self.dtype} {self.shape}"
-            )
+            raise ValueError(f"it holds rows of {found.dtype} {found.shape[1:]}")
         return found
 
     def reserve(self, rows: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_cmac.collection._columns import Column, FileColumn, MemoryColumn
+from sklearn_cmac.collection._columns import Column, FileColumn, MemoryColumn, set_aside
 from sklearn_cmac.collection._engine import Hits, Ids, Stamp
 from sklearn_cmac.collection._regions import RegionTable, take_ranges
 from sklearn_cmac.maps import RegionVectors
@@ -269,7 +269,7 @@ class ExactEngine:
 
     def _note_whole(self, folder: Path) -> None:
         """Take note of the ids whose numbers are those that were written; forget the others."""
-        entries = self._rows.entries()
+        entries = self._rows.saved
         whole = {entry[0]: entry for entry in entries if self._is_whole(*entry)}
         self._rows.note(list(whole.values()))
         damaged = [entry[0] for entry in entries if entry[0] not in whole]
@@ -300,7 +300,7 @@ class _Rows:
     """
 
     _SCHEMA = """
-        CREATE TABLE IF NOT EXISTS stamp (content TEXT);
+        CREATE TABLE IF NOT EXISTS stamp (content TEXT, checksum INTEGER);
         CREATE TABLE IF NOT EXISTS rows (
             id TEXT PRIMARY KEY, row INTEGER, start INTEGER, count INTEGER, checksum INTEGER
         );
@@ -311,27 +311,31 @@ class _Rows:
         self.ids = np.empty(0, object)
         self.starts = self.counts = np.empty(0, np.int64)
         self.end = self.region_end = 0
-        self._database = None
+        self._database: sqlite3.Connection | None = None
+        self.saved: list[Entry] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._path = folder / "rows.sqlite"
-            self._database = open_database(self._path, self._SCHEMA)
-            self._check_stamp(stamp, folder)
+            kept = self._open(folder / "rows.sqlite")
+            if kept is None:
+                self._write("DELETE FROM rows", [()])
+                self._write("INSERT INTO stamp VALUES (?, ?)", [_signed(stamp)])
+                self.saved = []
+            else:
+                kept.check(stamp, str(folder))
 
-    def _check_stamp(self, stamp: Stamp, folder: Path) -> None:
-        found = self._read("SELECT content FROM stamp")
-        if not found:
-            self._write("INSERT INTO stamp VALUES (?)", [(json.dumps(vars(stamp)),)])
-            return
+    def _open(self, path: Path) -> Stamp | None:
+        """Read what is committed, in the order of its rows, and the stamp, if there is one."""
         try:
-            kept = Stamp(**json.loads(found[0][0]))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{self._path}: is damaged ({error}); delete its folder") from error
-        kept.check(stamp, str(folder))
-
-    def entries(self) -> list[Entry]:
-        """As they are committed, in the order of their rows."""
-        return self._read("SELECT id, row, start, count, checksum FROM rows ORDER BY row")
+            self._database = open_database(path, self._SCHEMA)
+            command = "SELECT id, row, start, count, checksum FROM rows ORDER BY row"
+            self.saved = self._database.execute(command).fetchall()
+            return _read_stamp(self._database.execute("SELECT * FROM stamp").fetchall())
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            self.close()
+            set_aside(path, error)
+            self._database = open_database(path, self._SCHEMA)
+            self.saved = []
+            return None
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Commit entries, and take note of them."""
@@ -383,13 +387,6 @@ class _Rows:
             self.starts = np.concatenate([self.starts, np.zeros(more, np.int64)])
             self.counts = np.concatenate([self.counts, np.zeros(more, np.int64)])
 
-    def _read(self, command: str) -> list[Any]:
-        assert self._database is not None
-        try:
-            return self._database.execute(command).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self._path}: is damaged ({error}); delete its folder") from error
-
     def _write(self, command: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if self._database is not None:
             with self._database:
@@ -401,20 +398,37 @@ class _Rows:
             self._database.close()
 
 
-def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """A database with these tables; one that is damaged is named.
+def _signed(stamp: Stamp) -> tuple[str, int]:
+    """The stamp as text, and its checksum."""
+    text = json.dumps(vars(stamp))
+    return text, zlib.crc32(text.encode())
 
-    Raises
-    ------
-    ValueError
-        If the file is no database, or a damaged one.
-    """
+
+def _read_stamp(rows: list[Any]) -> Stamp | None:
+    if not rows:
+        return None
+    stamp = Stamp(**json.loads(rows[0][0]))
+    if rows != [_signed(stamp)]:
+        raise ValueError("its stamp does not fit its checksum")
+    return stamp
+
+
+def open_database(path: Path, schema: str) -> sqlite3.Connection:
+    """A database with these tables; one that is damaged is set aside, and a new one made."""
     try:
-        database = sqlite3.connect(path)
-        database.executescript(schema)
-        broken = database.execute("PRAGMA quick_check").fetchone() != ("ok",)
+        return _connected(path, schema)
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path}: is damaged ({error}); delete its folder") from error
-    if broken:
-        raise ValueError(f"{path}: is damaged; delete its folder")
+        set_aside(path, error)
+        return _connected(path, schema)
+
+
+def _connected(path: Path, schema: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path)
+    try:
+        database.executescript(schema)
+        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("its check fails")
+    except sqlite3.DatabaseError:
+        database.close()
+        raise
     return database
