@@ -106,11 +106,13 @@ def describe_collection(
 
 
 @dataclass
-class _Known:
-    """A photo that was read: what is described in its stead, and its id."""
+class _Read:
+    """A photo that was read: what is described in its stead and its id, or why it cannot be."""
 
-    item: Any
-    id: str
+    name: str
+    item: Any = None
+    id: str = ""
+    reason: str = ""
 
 
 # A photo's descriptor and region vectors.
@@ -139,6 +141,7 @@ class _Run:
         # Of pipelines that are not ours, the first photo tells.
         dimension = corridor.dimension
         self.engine = None if dimension is None else self._engine(dimension)
+        self.names: list[str] = []
         self.ids: list[str] = []
         self.failed: dict[int, str] = {}
         self.seconds = 0.0
@@ -156,16 +159,18 @@ class _Run:
         started, first = time.perf_counter(), len(self.ids)
         read = [_read(item, self.annotated) for item in batch]
         new = {
-            known.id: known.item
-            for known in read
-            if isinstance(known, _Known) and (self.engine is None or known.id not in self.engine)
+            photo.id: photo.item
+            for photo in read
+            if photo.id and (self.engine is None or photo.id not in self.engine)
         }
         rows = self._described(new)
-        for i, known in enumerate(read, first):
-            row = known if isinstance(known, str) else rows.get(known.id)
-            if isinstance(row, str):
-                self.failed[i] = row
-            self.ids.append("" if isinstance(known, str) or isinstance(row, str) else known.id)
+        for i, photo in enumerate(read, first):
+            row = rows.get(photo.id)
+            reason = row if isinstance(row, str) else photo.reason
+            if reason:
+                self.failed[i] = reason
+            self.ids.append("" if reason else photo.id)
+            self.names.append(photo.name)
         self.seconds += time.perf_counter() - started if new else 0.0
         if self.catalogue is not None:
             self.catalogue.note(self._entries(batch, first), self.seconds)
@@ -198,7 +203,7 @@ class _Run:
             reason = self.failed.get(i, "")
             state = "failed" if reason else "described"
             facts = file_facts(getattr(getattr(item, "photo", item), "source", item))
-            entries.append(CatalogueEntry(name_of(item), self.ids[i], *facts, state, reason))
+            entries.append(CatalogueEntry(self.names[i], self.ids[i], *facts, state, reason))
         return entries
 
     def collection(self, photos: Sequence[Item]) -> Collection:
@@ -210,33 +215,31 @@ class _Run:
         engine = self._engine(0) if self.engine is None else self.engine
         if self.shared:
             engine = cast(Engine, Selection(engine, list(dict.fromkeys(filter(None, self.ids)))))
-        names = [name_of(photo) for photo in photos]
-        return Collection(photos, names, self.ids, engine, self.failed, seconds)
+        return Collection(photos, self.names, self.ids, engine, self.failed, seconds)
 
 
-def _read(item: Item, annotated: bool) -> _Known | str:
-    """A photo with its content in memory and its id, or why it cannot be read.
+def _read(item: Item, annotated: bool) -> _Read:
+    """A photo with its content in memory, and who it is.
 
     Each file is opened once: what is hashed is what is described.
     """
     try:
         asked = as_photo(item)
     except PhotoError:  # what other pipelines than ours describe
-        return _Known(item, fingerprint(item))
+        return _Read(name_of(item), item, fingerprint(item))
     photo = asked.photo if isinstance(asked, Query) else asked
     try:
         with errors_of(photo.name):
             source = read_source(photo)
             content = digest_source(source)
     except PhotoError as error:
-        return str(error)
+        return _Read(photo.name, reason=str(error))
     box = asked.box if isinstance(asked, Query) else None
-    if not isinstance(item, (Photo, Query, str, os.PathLike)):
-        return _Known(item, content)
-    inside = replace(photo, source=source)
-    return _Known(
-        Query(inside, box) if box is not None else inside, identify(content, photo, box, annotated)
-    )
+    described: Any = item
+    if isinstance(item, (Photo, Query, str, os.PathLike)):
+        inside = replace(photo, source=source)
+        described = inside if box is None else Query(inside, box)
+    return _Read(photo.name, described, identify(content, photo, box, annotated))
 
 
 def _describe(

@@ -21,8 +21,8 @@ from sklearn_cmac.reranking import Chain, DescribedQuery, RankedList, RerankingS
 from sklearn_cmac.search import Retriever
 from sklearn_cmac.search._retriever import in_order
 
-# The photos that an evaluation ranks for each query: all. Average precision counts each positive,
-# wherever it comes; nothing else asks an engine for more than the first.
+# How many photos an evaluation ranks for each query: all, since average precision counts each
+# positive, wherever it comes. This is the one place that says so.
 _DEPTH = None
 
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._photo_step import check_photos
 from sklearn_cmac.collection import ENGINES, Collection, Engine, Stamp, describe_collection
-from sklearn_cmac.photos import Item, Query, name_of
+from sklearn_cmac.photos import Item, Query
 from sklearn_cmac.reranking import RegionMatch, match_regions
 from sklearn_cmac.search._retriever import Prepared, Retriever
 
@@ -140,8 +140,8 @@ class RetrievalIndex:
         )
         failed = [(described.names[i], reason) for i, reason in sorted(described.failed.items())]
         new: dict[str, tuple[str, Item]] = {}
-        for item, id_ in zip(described.photos, described.ids):
-            name = _name_in_index(item) if id_ else ""
+        for item, id_, name in zip(described.photos, described.ids, described.names):
+            name = _name_in_index(item, name) if id_ else ""
             if name and new.setdefault(name, (id_, item))[0] != id_:
                 reason = (
                     f"{name}: another photo of these has the same name; tell them apart by "
@@ -300,8 +300,8 @@ class RetrievalIndex:
         return {**self.__dict__, "_prepared": None}
 
 
-def _name_in_index(item: Item) -> str:
+def _name_in_index(item: Item, name: str) -> str:
     """The photo's name; what a query's box shows has the box in it."""
     if isinstance(item, Query):
-        return f"{item.name} ({', '.join(f'{v:g}' for v in item.box)})"
-    return name_of(item)
+        return f"{name} ({', '.join(f'{v:g}' for v in item.box)})"
+    return name
