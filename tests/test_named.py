@@ -30,10 +30,11 @@ def test_systems_take_from_a_network_what_was_published_with_it():
 @pytest.mark.parametrize("rerank", RERANKING)
 @pytest.mark.parametrize("expand", EXPANSION)
 def test_a_chain_has_the_steps_that_are_named_and_no_others(rerank, expand):
-    chain = dict(make_chain(rerank, expand, verbose=True))
-    assert list(chain) == [
-        name for name, step in (("rerank", rerank), ("expand", expand)) if step != "none"
-    ]
+    steps, augmentation = make_chain(rerank, expand, verbose=True)
+    chain = dict(steps)
+    assert (augmentation is None) == (expand != "dba")
+    expected = {"rerank": rerank, "expand": "none" if expand == "dba" else expand}
+    assert list(chain) == [name for name, step in expected.items() if step != "none"]
     for name, registry, asked in (("rerank", RERANKING, rerank), ("expand", EXPANSION, expand)):
         if name in chain:
             assert type(chain[name]) is type(registry[asked]())
@@ -42,6 +43,6 @@ def test_a_chain_has_the_steps_that_are_named_and_no_others(rerank, expand):
 
 def test_windows_of_localisation_are_averaged_by_five():
     """As R-MAC's authors do it; ten are the default elsewhere."""
-    assert dict(make_chain("localization", "qe"))["expand"].n_neighbors == 5
-    assert dict(make_chain("matching", "qe"))["expand"].n_neighbors == 10
-    assert dict(make_chain("localization", "aqe"))["expand"].n_neighbors == 10
+    assert dict(make_chain("localization", "qe").steps)["expand"].n_neighbors == 5
+    assert dict(make_chain("matching", "qe").steps)["expand"].n_neighbors == 10
+    assert dict(make_chain("localization", "aqe").steps)["expand"].n_neighbors == 10
