@@ -101,11 +101,6 @@ class RegionMatching(RerankingStep):
         self.n_candidates = n_candidates
         self.global_weight = global_weight
 
-    @property
-    def depth(self) -> int | None:
-        """As for every step."""
-        return self.n_candidates
-
     def rerank(
         self,
         queries: Sequence[DescribedQuery],

@@ -241,11 +241,6 @@ class Localization(RerankingStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @property
-    def depth(self) -> int | None:
-        """As for every step."""
-        return self.n_candidates
-
     def prepare(self, collection: Collection, pipeline: Any) -> Any:
         """The pipeline, taken apart."""
         return Corridor(pipeline)

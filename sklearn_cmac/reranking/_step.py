@@ -159,8 +159,11 @@ class RerankingStep(BaseEstimator):
 
     @property
     def depth(self) -> int | None:
-        """How many of the photos ranked first the step must be given; None is all."""
-        return 1
+        """How many of the photos ranked first the step must be given; None is all.
+
+        That is its `n_candidates`, if it has such a parameter, and else 1.
+        """
+        return getattr(self, "n_candidates", 1)
 
     def prepare(self, collection: Collection, pipeline: Any) -> Any:
         """What this step works out once for all queries.

@@ -205,11 +205,6 @@ class SpatialVerification(RerankingStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @property
-    def depth(self) -> int | None:
-        """As for every step."""
-        return self.n_candidates
-
     def rerank(
         self,
         queries: Sequence[DescribedQuery],
