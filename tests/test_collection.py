@@ -4,10 +4,13 @@ import itertools
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 import warnings
 from contextlib import contextmanager
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -317,3 +320,34 @@ def test_a_busy_database_is_waited_for(tmp_path):
     engine.upsert(["b"], np.ones((1, 2), np.float32))
     assert time.monotonic() - started < 5
     assert len(engine) == 2
+
+
+def test_a_run_that_is_killed_keeps_what_it_has_done(photos, tmp_path):
+    """By a signal that nothing can catch, in the middle of the fourth photo."""
+    pipeline = small(make_rmac_pipeline, photos)
+    joblib.dump((pipeline, photos), tmp_path / "work.joblib")
+    folder = tmp_path / "described"
+    code = f"""
+import joblib, time
+from sklearn_cmac.collection import describe_collection
+pipeline, photos = joblib.load(r"{tmp_path / "work.joblib"}")
+def witness(id_, record):
+    witness.n = getattr(witness, "n", 0) + 1
+    print(witness.n, flush=True)
+    time.sleep(60 if witness.n == 4 else 0)
+describe_collection(
+    pipeline, photos, regions=True, folder=r"{folder}", batch_size=1, witness=witness
+)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        while run.stdout.readline().strip() != "4":
+            assert run.poll() is None
+        run.kill()
+    seen = []
+    found = describe_collection(
+        pipeline, photos, regions=True, folder=folder, witness=lambda id_, record: seen.append(id_)
+    )
+    assert seen == found.ids[3:]
+    whole = describe_collection(pipeline, photos, regions=True)
+    np.testing.assert_array_equal(found.descriptors()[1], whole.descriptors()[1])
