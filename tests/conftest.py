@@ -1,5 +1,6 @@
 """Photos that tests share."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import settings
 from PIL import Image
 
 from sklearn_cmac import ActivationMap
+from sklearn_cmac.datasets import make_object_scenes
 
 settings.register_profile("untimed", deadline=None)  # timing decides no test
 settings.load_profile("untimed")
@@ -58,3 +60,45 @@ def records(rng) -> list[ActivationMap]:
         ActivationMap.from_arrays(a, c, name=f"photo-{i}")
         for i, (a, c) in enumerate(zip(maps, colors))
     ]
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """Small scenes of four objects, four of each, and four of none."""
+    return make_object_scenes(n_objects=4, n_scenes=4, n_distractors=4, size=(320, 240))
+
+
+@pytest.fixture(scope="session")
+def others():
+    """Scenes of other objects, to fit on."""
+    return make_object_scenes(4, 3, 2, size=(320, 240), random_state=1)
+
+
+@pytest.fixture(scope="session")
+def folder(scenes, tmp_path_factory) -> Path:
+    """The scenes as files, photos/object-00-scene-0.png, …, with tables of labels and boxes."""
+    place = tmp_path_factory.mktemp("scenes")
+    (place / "photos").mkdir()
+    with (
+        open(place / "labels.csv", "w", newline="") as labels,
+        open(place / "boxes.csv", "w", newline="") as boxes,
+    ):
+        labels, boxes = csv.writer(labels), csv.writer(boxes)
+        labels.writerow(["filename", "instance", "width", "height"])
+        boxes.writerow(["filename", "x0", "y0", "x1", "y1"])
+        for photo, label in zip(scenes.photos, scenes.target):
+            name = f"photos/{photo.name}.png"
+            Image.fromarray(photo.source).save(place / name)
+            labels.writerow([name, label, 320, 240])
+            if photo.box:
+                boxes.writerow([name, *photo.box])
+    return place
+
+
+@pytest.fixture(scope="session")
+def fit_folder(others, tmp_path_factory) -> Path:
+    """Scenes of other objects as files."""
+    place = tmp_path_factory.mktemp("others")
+    for photo in others.photos:
+        Image.fromarray(photo.source).save(place / f"other-{photo.name}.png")
+    return place

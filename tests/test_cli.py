@@ -35,32 +35,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
 
 @pytest.fixture(scope="module")
-def scenes():
-    return make_object_scenes(n_objects=4, n_scenes=4, n_distractors=4, size=(320, 240))
-
-
-@pytest.fixture(scope="module")
-def folder(scenes, tmp_path_factory):
-    """The scenes as files, photos/object-00-scene-0.png, …, with tables of labels and boxes."""
-    place = tmp_path_factory.mktemp("scenes")
-    (place / "photos").mkdir()
-    with (
-        open(place / "labels.csv", "w", newline="") as labels,
-        open(place / "boxes.csv", "w", newline="") as boxes,
-    ):
-        labels, boxes = csv.writer(labels), csv.writer(boxes)
-        labels.writerow(["filename", "instance", "width", "height"])
-        boxes.writerow(["filename", "x0", "y0", "x1", "y1"])
-        for photo, label in zip(scenes.photos, scenes.target):
-            name = f"photos/{photo.name}.png"
-            Image.fromarray(photo.source).save(place / name)
-            labels.writerow([name, label, 320, 240])
-            if photo.box:
-                boxes.writerow([name, *photo.box])
-    return place
-
-
-@pytest.fixture(scope="module")
 def photos(folder):
     return folder / "photos"
 
@@ -68,14 +42,6 @@ def photos(folder):
 @pytest.fixture(scope="module")
 def query(photos):
     return photos / "object-01-scene-0.png"
-
-
-@pytest.fixture(scope="module")
-def fit_folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("others")
-    for photo in make_object_scenes(4, 3, 2, size=(320, 240), random_state=1).photos:
-        Image.fromarray(photo.source).save(place / f"other-{photo.name}.png")
-    return place
 
 
 @pytest.fixture(scope="module")

@@ -44,45 +44,6 @@ from sklearn_cmac.tuning import tune
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
 
-@pytest.fixture(scope="module")
-def scenes():
-    return make_object_scenes(n_objects=4, n_scenes=4, n_distractors=4, size=(320, 240))
-
-
-@pytest.fixture(scope="module")
-def others():
-    return make_object_scenes(4, 3, 2, size=(320, 240), random_state=1)
-
-
-@pytest.fixture(scope="module")
-def folder(scenes, tmp_path_factory):
-    """The scenes as files with tables of labels and boxes."""
-    place = tmp_path_factory.mktemp("scenes")
-    with (
-        open(place / "labels.csv", "w", newline="") as labels,
-        open(place / "boxes.csv", "w", newline="") as boxes,
-    ):
-        labels, boxes = csv.writer(labels), csv.writer(boxes)
-        labels.writerow(["filename", "instance", "width", "height"])
-        boxes.writerow(["filename", "x0", "y0", "x1", "y1"])
-        for photo, label in zip(scenes.photos, scenes.target):
-            name = f"photos/{photo.name}.png"
-            (place / "photos").mkdir(exist_ok=True)
-            Image.fromarray(photo.source).save(place / name)
-            labels.writerow([name, label, 320, 240])
-            if photo.box:
-                boxes.writerow([name, *photo.box])
-    return place
-
-
-@pytest.fixture(scope="module")
-def fit_folder(others, tmp_path_factory):
-    place = tmp_path_factory.mktemp("others")
-    for photo in others.photos:
-        Image.fromarray(photo.source).save(place / f"other-{photo.name}.png")
-    return place
-
-
 def rmac(**params):
     return make_rmac_pipeline(whiten__shrinkage=1.0, whiten__n_components=32, **params)
 
