@@ -205,6 +205,15 @@ def test_another_pipelines_descriptions_are_refused(photos, tmp_path):
     np.testing.assert_array_equal(again.descriptors()[1], one.transform(photos))
 
 
+def test_a_series_of_photos_is_a_sequence_of_them(photos):
+    """By position, whatever its index says."""
+    pandas = pytest.importorskip("pandas")
+    pipeline = small(make_mac_pipeline, photos)
+    named = [Photo(photo, name=str(i)) for i, photo in enumerate(photos)]
+    found = describe_collection(pipeline, pandas.Series(named, index=[6, 5, 4, 3, 2, 1, 0]))
+    assert [found.photo(id_).name for id_ in found.ids] == [str(i) for i in range(7)]
+
+
 def test_copies_are_described_once_and_ranked_each(photos):
     pipeline = small(make_mac_pipeline, photos)
     seen = []

@@ -91,6 +91,7 @@ def describe_collection(
         If folder or engine hold descriptions by another pipeline.
     """
     check_is_fitted(pipeline)
+    photos = photos if isinstance(photos, (list, tuple)) else list(photos)
     make = ENGINES[engine] if isinstance(engine, str) else engine
     place = None if folder is None else Path(folder)
     if place is not None:
