@@ -172,7 +172,7 @@ class PhotoStep(RecordStep, BaseEstimator):
         if self.store is None:
             record = self._as_record(self._compute(source, photo.name, cut), None)
         else:
-            key = fingerprint(digest_source(source), cut, settings)
+            key = fingerprint(digest_source(source), cut, settings, numerics=["maps"])
             store = ArrayStore(self.store)
             arrays = store.get_or_compute(key, lambda: self._compute(source, photo.name, cut))
             record = self._as_record(arrays, str(store.path(key).resolve()))

@@ -12,9 +12,10 @@ import inspect
 import os
 import pickle
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from numbers import Number
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.photos import Photo, PhotoSource, Query, as_photo, digest_source, read_source
 
-# Of the arithmetic of this package. It is raised by whoever changes what any step computes:
-# tests/test_fingerprints.py holds values of each step, and fails until it is.
-NUMERICS = 1
+# Versions of the arithmetic of this package: of what is computed from pixels, which takes most of
+# the time, and of all that is computed from that. One is raised by whoever changes what a step
+# computes: tests/test_fingerprints.py holds values of each step, and fails until it is.
+NUMERICS = {"maps": 1, "vectors": 1}
 
 # Parameters that decide how something is computed, not what.
 INDIFFERENT = frozenset({"memory", "n_jobs", "store", "verbose"})
@@ -34,7 +36,7 @@ INDIFFERENT = frozenset({"memory", "n_jobs", "store", "verbose"})
 _NOTES = frozenset({"_sklearn_output_config", "_metadata_request", "_callbacks"})
 
 
-def fingerprint(*values: Any) -> str:
+def fingerprint(*values: Any, numerics: Sequence[str] = tuple(NUMERICS)) -> str:
     """A hash of values, and of all that they consist of.
 
     Parameters
@@ -44,6 +46,8 @@ def fingerprint(*values: Any) -> str:
         estimators. Of an estimator, that is its class, its parameters and its fitted state; one
         with a method ``__fingerprint__`` says itself what it depends on. A path to a file stands
         for the file's content.
+    numerics : sequence of str, default=("maps", "vectors")
+        The parts of the arithmetic that the result depends on.
 
     Returns
     -------
@@ -64,12 +68,10 @@ def fingerprint(*values: Any) -> str:
     >>> fingerprint(GridRegions(2)) == fingerprint(GridRegions(3))
     False
     """
-    digest = hashlib.sha256()
     try:
-        _feed(digest, (NUMERICS, values))
+        return _hash_of(({part: NUMERICS[part] for part in numerics}, values)).hex()
     except RecursionError:
         raise TypeError("a result cannot depend on what refers to itself") from None
-    return digest.hexdigest()
 
 
 def fingerprint_photo(item: Photo | Query | PhotoSource, annotated: bool = False) -> str:
@@ -106,6 +108,12 @@ def identify(content: str, photo: Photo, box: Any, annotated: bool) -> str:
     return fingerprint(content, box, (photo.name, photo.box) if annotated else ())
 
 
+def _hash_of(value: Any) -> bytes:
+    digest = hashlib.sha256()
+    _feed(digest, value)
+    return digest.digest()
+
+
 def _feed(digest: Any, value: Any) -> None:
     """Add a value. Each begins with its kind and length, so that no two are spelt alike."""
     if isinstance(value, np.generic):
@@ -127,8 +135,8 @@ def _feed(digest: Any, value: Any) -> None:
     elif isinstance(value, (Mapping, Set)):
         pairs = value.items() if isinstance(value, Mapping) else ((item, None) for item in value)
         _add(digest, "mapping", str(len(value)).encode())
-        for key, item in sorted((fingerprint(key), item) for key, item in pairs):
-            _add(digest, "key", key.encode())
+        for key, item in sorted(((_hash_of(key), item) for key, item in pairs), key=itemgetter(0)):
+            _add(digest, "key", key)
             _feed(digest, item)
     else:
         _feed_object(digest, value)

@@ -247,7 +247,10 @@ def _settings(system: Any) -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "numerics": str(NUMERICS)}
+    found = {
+        "python": platform.python_version(),
+        **{f"numerics of {part}": str(n) for part, n in NUMERICS.items()},
+    }
     for package in _PACKAGES:
         found[package] = version(package)
     if find_spec("skimage"):  # which finds local features, where it is installed
