@@ -271,12 +271,12 @@ def test_labels_do_not_depend_on_threads_or_on_what_was_cut_before(points, devic
         np.testing.assert_array_equal(labels[0], other)
 
 
-def cut_by(device, points):
+def cut_by(device, points, **params):
     from sklearn_cmac.regions._batched import normalized_cuts
 
     if device is None:
-        return normalized_cut(points, (5, 20), (0, 0))[0]
-    return normalized_cuts([points], (5, 20), [(0, 0)], device=device)[0]
+        return normalized_cut(points, (5, 20), (0, 0), **params)[0]
+    return normalized_cuts([points], (5, 20), [(0, 0)], device=device, **params)[0]
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "4"])
@@ -447,6 +447,18 @@ def partition_of(points, **params):
 def test_one_point_far_from_a_blob_is_no_error(n, precision, rng):
     points = np.vstack([rng.standard_normal((n, 2)), [[1e6, 0]]])
     partition_of(points, precision=precision)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("scale", [0.05, 1e9])
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_two_tight_or_all_alike_groups_are_no_error(device, scale, kernel, rng):
+    """Their similarities have two eigenvalues that are not 0, and Krylov spaces two dimensions."""
+    points = np.vstack([1e-9 * rng.standard_normal((325, 2)) + place for place in (0, 1)])
+    spread = 10.0 ** np.linspace(-300, 300, 650)[:, None]
+    for each in (points, spread):
+        labels = cut_by(device, each, scale=scale, kernel=kernel)
+        assert labels.shape == (2, 650)
 
 
 @pytest.mark.parametrize("n", [300, 700])

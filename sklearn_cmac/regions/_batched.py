@@ -178,7 +178,7 @@ def _leading_eigenvectors(
         columns = slice(step * _BLOCK, (step + 1) * _BLOCK)
         projected[:, : overlap.shape[1], columns] = overlap
         projected[:, columns, : overlap.shape[1]] = overlap.mT
-    eigenvalues, combos = torch.linalg.eigh(projected.double())
+    eigenvalues, combos = torch.linalg.eigh(projected.double().nan_to_num())
     eigenvalues = eigenvalues.flip(1)[:, :k]
     vectors = basis @ combos.flip(2)[:, :, :k].float()
     residuals = (apply(vectors) - vectors * eigenvalues[:, None].float()).norm(dim=1)
@@ -188,13 +188,17 @@ def _leading_eigenvectors(
 
 
 def _orthonormal(block: torch.Tensor) -> torch.Tensor:
-    """Columns of the same span, orthonormal: Cholesky QR, twice for single precision."""
+    """Columns of the same span, orthonormal: Cholesky QR, twice for single precision.
+
+    NaN where they span less: the Krylov space is exhausted, which double precision deals with.
+    """
     for _ in range(2):
         gram = (block.mT @ block).double()
         size = gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-30)
         gram += (1e-10 * size)[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
-        factor = torch.linalg.cholesky(gram).float()
-        block = torch.linalg.solve_triangular(factor.mT, block, upper=True, left=False)
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        block = torch.linalg.solve_triangular(factor.float().mT, block, upper=True, left=False)
+        block = torch.where(failed[:, None, None] > 0, torch.nan, block)
     return block
 
 

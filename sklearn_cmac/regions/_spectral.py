@@ -107,7 +107,7 @@ def leading_eigenvectors(
     normalized *= sides[:, None]
     normalized.flat[:: n + 1] += regularization * root**2
     if n <= max(_DENSE, 8 * k):
-        eigenvalues, vectors = eigh(normalized, subset_by_index=[n - k, n - 1])
+        eigenvalues, vectors = _dense(normalized, k)
     else:
         eigenvalues, vectors = _iterated(normalized, k)
     order = np.argsort(-eigenvalues)
@@ -124,7 +124,18 @@ def _iterated(normalized: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         return eigsh(normalized, k, which="LA", v0=start, maxiter=_MOST_RESTARTS, **_SEEDED)
     except ArpackError:
         # Many equal eigenvalues, as of points that are alike no others.
+        return _dense(normalized, k)
+
+
+def _dense(normalized: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k leading eigenpairs (k,), (N, k), whatever the eigenvalues."""
+    n = len(normalized)
+    try:
         return eigh(normalized, subset_by_index=[n - k, n - 1])
+    except LinAlgError:
+        # The quickest driver of LAPACK gives up on some clusters of equal eigenvalues.
+        eigenvalues, vectors = eigh(normalized, driver="evd")
+        return eigenvalues[-k:], vectors[:, -k:]
 
 
 def few_points(k: int) -> int:
