@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from sklearn_cmac.regions._banded import (
     BandedSimilarity,
     block_lanczos,
-    resolve_faint_rows,
+    resolve_coarse,
     scaled_and_signed,
 )
 from sklearn_cmac.regions._spectral import centered, discretize
@@ -69,7 +69,7 @@ class Problem:
         )
         how = (SCALE, KERNEL, REGULARIZATION)
         degrees = self.degrees[back]
-        return discretize(resolve_faint_rows(scaled, eigenvalues, self.points, degrees, *how), 0)
+        return discretize(resolve_coarse(scaled, eigenvalues, self.points, degrees, *how), 0)
 
 
 def scipy_lobpcg(matrix: object, start: np.ndarray) -> Pairs:

@@ -7,28 +7,41 @@ What is saved, and where:
   about the diagonal, and for symmetry its upper half.
 - The band is cut into tiles, each computed by one matrix product and one exponential.
 - Eigenvectors come from block Lanczos, which passes over the matrix for several vectors at a
-  time, and stops long before they are exact.
+  time, and stops long before they are exact: when the span of each number of clusters is told
+  apart from the rest.
 - Points far from all others have hardly a part in the eigenvectors, and where they belong would
   be left to rounding. Their rows are computed from the eigenequation, in double precision.
+
+Where it cannot give the answer of double precision, it says so with a `LinAlgError`: where
+eigenvalues are too close to each other, or where most rows are faint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import LinAlgError, eigh
 from scipy.spatial.distance import cdist
 
 # Similarities below this are no edges of the graph.
 FAINT = 1e-6
 _TILE = 128
-_BLOCK = 8
-# Residual of an eigenpair that is good enough for labels.
+_BLOCK = 16
+# Residual of an eigenpair that is good enough for labels, and what it may be of the gap to the
+# next eigenvalue: their ratio bounds the angle between the span found and the true one.
 _TOLERANCE = 3e-3
-_MAX_BLOCKS = 64
-# Rows of eigenvectors that are this small against the usual are computed from the others.
+_SHARE_OF_GAP = 0.1
+# Rounding in single precision leaves residuals of this size.
+_LEAST_RESIDUAL = 1e-5
+# Where so many vectors of the Krylov space are not enough, double precision is faster.
+_MOST_VECTORS = 640
+_LONGEST_WAIT = 8
+# Rows of eigenvectors that are this small against the usual are computed from the others,
+# unless more than this share of all rows is.
 _FAINT_ROW = 0.1
+_MOST_FAINT = 0.3
 
 
 class BandedSimilarity:
@@ -125,25 +138,29 @@ def largest_distance(points: np.ndarray) -> float:
 
 
 def banded_eigenvectors(
-    points: np.ndarray, k: int, scale: float, kernel: str, regularization: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `similarity` and `leading_eigenvectors` one after the other, in single precision.
+    points: np.ndarray, n_clusters: Sequence[int], scale: float, kernel: str, regularization: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The eigenvectors for each number of clusters, in single precision.
 
     Parameters
     ----------
     points : ndarray of shape (N, C)
         Finite coordinates, not all equal.
-    k : int
-        At most N.
+    n_clusters : sequence of L ints
+        Below N.
     scale, kernel, regularization
-        As there.
+        As `similarity` and `leading_eigenvectors` take them.
 
     Returns
     -------
-    eigenvalues : ndarray of shape (k,)
-    vectors : ndarray of shape (N, k)
-    degrees : ndarray of shape (N,)
-        Of the regularised similarity.
+    eigenvalues : ndarray of shape (max(n_clusters),)
+    vectors : list of L ndarrays of shape (N, k)
+        Faint rows are resolved.
+
+    Raises
+    ------
+    LinAlgError
+        If single precision cannot tell what double precision would find.
     """
     similarities = BandedSimilarity(points, scale, kernel)
     degrees = similarities.degrees + np.float32(2 * regularization)
@@ -153,19 +170,66 @@ def banded_eigenvectors(
         scaled = root * vectors
         return root * (similarities.dot(scaled) + np.float32(regularization) * scaled)
 
-    n = len(points)
+    def excess(eigenvalues: np.ndarray, residuals: np.ndarray) -> float:
+        return excess_of_spans(eigenvalues, residuals, n_clusters)
+
+    n, k = len(points), max(n_clusters)
     start = np.random.RandomState(0).standard_normal((n, _BLOCK)).astype(np.float32)
     start[:, :1] = 1 / root  # without the offset, the first eigenvector
-    eigenvalues, sorted_vectors = block_lanczos(apply, start, k)
+    eigenvalues, sorted_vectors = block_lanczos(apply, start, k + 1, excess)
+    eigenvalues = eigenvalues[:k].astype(np.float64)
     back = np.argsort(similarities.order)
-    vectors = (sorted_vectors * root)[back].astype(np.float64)
+    vectors = (sorted_vectors[:, :k] * root)[back].astype(np.float64)
     vectors = scaled_and_signed(vectors, np.ones(n))
-    return eigenvalues.astype(np.float64), vectors, degrees[back]
+    how = (points, degrees[back], scale, kernel, regularization)
+    return eigenvalues, [resolve_coarse(vectors[:, :k], eigenvalues[:k], *how) for k in n_clusters]
+
+
+def excess_of_spans(
+    eigenvalues: np.ndarray, residuals: np.ndarray, n_clusters: Sequence[int]
+) -> float:
+    """How many times too large the residuals are to tell what the exact eigenvectors span.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray of shape (max(n_clusters) + 1,)
+        Descending.
+    residuals : ndarray of shape (max(n_clusters) + 1,)
+    n_clusters : sequence of int
+        The numbers of leading eigenvectors whose spans are asked for.
+
+    Returns
+    -------
+    float
+        At most 1 if they are small enough.
+
+    References
+    ----------
+    C. Davis, W. M. Kahan, "The rotation of eigenvectors by a perturbation", 1970.
+    """
+    k = np.asarray(n_clusters)
+    gaps = eigenvalues[k - 1] - eigenvalues[k]
+    allowed = np.clip(_SHARE_OF_GAP * gaps, np.finfo(np.float32).tiny, _TOLERANCE)
+    return float((np.maximum.accumulate(residuals)[k - 1] / allowed).max())
+
+
+def resolve_coarse(vectors: np.ndarray, eigenvalues: np.ndarray, *how: Any) -> np.ndarray:
+    """`resolve_faint_rows` of eigenvectors in single precision; an error if most rows are."""
+    faint = row_lengths(vectors) < _FAINT_ROW
+    if faint.mean() > _MOST_FAINT:
+        raise LinAlgError("most rows of the eigenvectors are faint")
+    return resolve_faint_rows(vectors, eigenvalues, faint, *how)
+
+
+def row_lengths(vectors: np.ndarray) -> np.ndarray:
+    """Lengths of the rows of columns of norm sqrt(N), in units of their root mean square."""
+    return np.linalg.norm(vectors, axis=1) / np.sqrt(vectors.shape[1])
 
 
 def resolve_faint_rows(
     vectors: np.ndarray,
     eigenvalues: np.ndarray,
+    faint: np.ndarray,
     points: np.ndarray,
     degrees: np.ndarray,
     scale: float,
@@ -184,14 +248,23 @@ def resolve_faint_rows(
     vectors : ndarray of shape (N, k)
         Columns of ``d^-1/2 V``, each of norm sqrt(N).
     eigenvalues : ndarray of shape (k,)
-    points, degrees, scale, kernel, regularization
-        As `banded_eigenvectors` takes and returns them.
+    faint : ndarray of bool of shape (N,)
+    points : ndarray of shape (N, C)
+    degrees : ndarray of shape (N,)
+        Of the regularised similarity.
+    scale, kernel, regularization
+        As `similarity` and `leading_eigenvectors` take them.
 
     Returns
     -------
     ndarray of shape (N, k)
+
+    Raises
+    ------
+    LinAlgError
+        If the others do not determine them, as where the faint rows among themselves have
+        one of the eigenvalues.
     """
-    faint = np.linalg.norm(vectors, axis=1) < _FAINT_ROW * np.sqrt(vectors.shape[1])
     if not faint.any():
         return vectors
     z = scale * largest_distance(points)
@@ -202,6 +275,8 @@ def resolve_faint_rows(
     for column, eigenvalue in enumerate(eigenvalues):
         system = np.diag(eigenvalue * degrees[faint] - regularization) - among
         resolved[faint, column] = np.linalg.solve(system, incoming[:, column])
+    if not row_lengths(resolved[faint]).max() < 1:
+        raise LinAlgError("faint rows of the eigenvectors are not determined by the others")
     return resolved
 
 
@@ -216,8 +291,16 @@ def scaled_and_signed(vectors: np.ndarray, multiplicities: np.ndarray) -> np.nda
     return vectors * np.where(vectors[0] > 0, -1, 1) / norms
 
 
+def coarse_excess(eigenvalues: np.ndarray, residuals: np.ndarray) -> float:
+    """How many times too large residuals are for labels, if no two eigenvalues are close."""
+    return float(residuals.max() / _TOLERANCE)
+
+
 def block_lanczos(
-    apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, k: int
+    apply: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    k: int,
+    excess: Callable[[np.ndarray, np.ndarray], float] = coarse_excess,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k largest eigenpairs of a symmetric operator, to labelling accuracy.
 
@@ -227,15 +310,22 @@ def block_lanczos(
         The operator on vectors of shape (N, b).
     start : ndarray of shape (N, b)
     k : int
+    excess : callable
+        How many times too large the residuals (k,) of eigenvalues (k,), descending, are.
 
     Returns
     -------
     eigenvalues : ndarray of shape (k,)
         Descending.
     vectors : ndarray of shape (N, k)
+
+    Raises
+    ------
+    LinAlgError
+        If they still are when they are as small as they get, or take too long to be less.
     """
     n, b = start.shape
-    most = min(max(_MAX_BLOCKS, 4 * k // b), n // b)
+    most = min(max(_MOST_VECTORS, 4 * k), max(n // 2, 4 * k), n) // b
     basis = np.empty((n, most * b), start.dtype, order="F")
     projected = np.zeros((most * b, most * b), start.dtype)
     block = np.linalg.qr(start)[0]
@@ -257,15 +347,19 @@ def block_lanczos(
         block, rest = np.linalg.qr(image)
         if step == check:
             eigenvalues, combos = eigh(projected[:m, :m], subset_by_index=[m - k, m - 1])
-            residual = np.linalg.norm(rest @ combos[m - b :], axis=0).max()
-            if residual < _TOLERANCE or step == most - 1:
+            eigenvalues, combos = eigenvalues[::-1], combos[:, ::-1]
+            residuals = np.linalg.norm(rest @ combos[m - b :], axis=0)
+            left = excess(eigenvalues, residuals)
+            if left <= 1:
+                return eigenvalues, known @ combos.astype(start.dtype)
+            if residuals.max() < _LEAST_RESIDUAL or step == most - 1:
                 break
             # The small eigenproblem costs as much as a pass: the next time it is solved is
             # when, at a third less each pass, the residual can be small enough.
-            wait = int(np.log(residual / _TOLERANCE) / np.log(1.5))
-            check = min(step + max(2, wait), most - 1)
+            wait = int(min(np.log(left) / np.log(1.5), _LONGEST_WAIT))
+            check = min(step + max(1, wait), most - 1)
         if np.abs(np.diag(rest)).min() < 1e-4:
             # The space is nearly exhausted and the new block mostly rounding: clean it.
             block -= known @ (known.T @ block)
             block = np.linalg.qr(block)[0]
-    return eigenvalues[::-1], known @ combos[:, ::-1].astype(start.dtype)
+    raise LinAlgError("eigenvalues too close for single precision")

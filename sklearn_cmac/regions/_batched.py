@@ -1,22 +1,28 @@
 """The Normalized Cut of many photos at once, with torch, on any of its devices.
 
-The same steps as in `_spectral`, on a batch of point sets of one size.
+The same steps as in `_spectral`, on a batch of point sets of one size. Sets of few points, and
+those that single precision cannot cut, are cut there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from scipy.linalg import LinAlgError
 
-from sklearn_cmac.regions._banded import FAINT, resolve_faint_rows
+from sklearn_cmac.regions._banded import FAINT, excess_of_spans, resolve_coarse
 from sklearn_cmac.regions._spectral import (
     MAX_ITERATIONS,
+    SMALLEST_SCALE,
     centered,
-    few_distinct,
+    distinct_points,
     few_points,
     normalized_cut,
+    one_thread,
+    together,
 )
 
 # Blocks of 8 vectors in the Krylov space of the batched block Lanczos. Their number is given:
@@ -53,34 +59,80 @@ def normalized_cuts(
     ndarray of shape (B, L, N)
         Labels; those of clusters that came out empty are left out of the numbering.
     """
-    labels = np.empty((len(points), len(n_clusters), len(points[0])), np.int64)
+    with one_thread(), _one_torch_thread():
+        how = (scale, kernel, regularization)
+        n, k = len(points[0]), max(n_clusters)
+        single = n > few_points(k) and scale >= SMALLEST_SCALE
+        # One at a time costs a processor nothing, and rounds alike in every company.
+        at_once = 1 if torch.device(device).type == "cpu" else len(points)
+        labels: dict[int, np.ndarray] = {}
+        for start in range(0, len(points) if single else 0, at_once):
+            batch = range(start, min(start + at_once, len(points)))
+            sets, rows = [points[i] for i in batch], [start_rows[i] for i in batch]
+            found = _cut_in_single_precision(sets, n_clusters, rows, *how, device)
+            labels |= {i: cut for i, cut in zip(batch, found) if cut is not None}
+        for i in set(range(len(points))) - labels.keys():
+            labels[i] = normalized_cut(
+                points[i], n_clusters, start_rows[i],
+                scale=scale, kernel=kernel, regularization=regularization, precision="float64",
+            )[0]  # fmt: skip
+    return np.stack([labels[i] for i in range(len(points))])
+
+
+def _cut_in_single_precision(
+    points: Sequence[np.ndarray],
+    n_clusters: Sequence[int],
+    start_rows: Sequence[Sequence[int]],
+    scale: float,
+    kernel: str,
+    regularization: float,
+    device: str,
+) -> list[np.ndarray | None]:
+    """Labels (L, N) of each of B sets of points (N, C); None where they are not determined."""
     k = max(n_clusters)
-    enough = len(points[0]) > few_points(k)
-    rich = [i for i, p in enumerate(points) if enough and few_distinct(p, 2 * k) is None]
-    for i in set(range(len(points))) - set(rich):
-        labels[i] = normalized_cut(
-            points[i], n_clusters, start_rows[i],
-            scale=scale, kernel=kernel, regularization=regularization,
-        )[0]  # fmt: skip
-    if rich:
-        sets = [centered(points[i]) for i in rich]
-        X = torch.as_tensor(np.stack(sets).astype(np.float32), device=device)
-        rows = torch.as_tensor(np.asarray(start_rows)[rich], device=device)
-        with torch.inference_mode():
-            found = _leading_eigenvectors(_similarities(X, scale, kernel), k, regularization)
-            eigenvalues, vectors, degrees = (each.double().cpu().numpy() for each in found)
-            for j, count in enumerate(n_clusters):
-                resolved = [
-                    resolve_faint_rows(
-                        v[:, :count], values[:count], p, d, scale, kernel, regularization
-                    )
-                    for values, v, p, d in zip(eigenvalues, vectors, sets, degrees)
-                ]
-                columns = torch.as_tensor(np.stack(resolved), device=device)
-                partitions = _discretize(columns, rows[:, j]).cpu().numpy()
-                for i, partition in zip(rich, partitions):
-                    labels[i, j] = np.unique(partition, return_inverse=True)[1]
+    sets = [centered(p) for p in points]
+    equals = [distinct_points(p) for p in sets]
+    labels: list[np.ndarray | None] = [None] * len(sets)
+    rich = [i for i, (places, *_) in enumerate(equals) if len(places) > 2 * k]
+    if not rich:
+        return labels
+    X = torch.as_tensor(np.stack([sets[i] for i in rich]).astype(np.float32), device=device)
+    with torch.inference_mode():
+        found = _leading_eigenvectors(_similarities(X, scale, kernel), k + 1, regularization)
+        pairs = zip(rich, *(each.double().cpu().numpy() for each in found))
+        resolved = {}
+        for i, values, residuals, vectors, degrees in pairs:
+            how = (sets[i], degrees, scale, kernel, regularization)
+            if excess_of_spans(values, residuals, n_clusters) <= 1:
+                try:
+                    resolved[i] = [
+                        resolve_coarse(vectors[:, :k], values[:k], *how) for k in n_clusters
+                    ]
+                except LinAlgError:
+                    continue
+        if not resolved:
+            return labels
+        settled = list(resolved)
+        partitions = []
+        for j, columns in enumerate(zip(*resolved.values())):
+            rows = torch.as_tensor([start_rows[i][j] for i in settled], device=device)
+            vectors = torch.as_tensor(np.stack(columns), device=device)
+            partitions.append(_discretize(vectors, rows).cpu().numpy())
+    for i, cut in zip(settled, np.stack(partitions, axis=1)):
+        _, first, which, _ = equals[i]
+        labels[i] = np.stack([together(partition, first, which) for partition in cut])
     return labels
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """As `one_thread`, for torch's own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _similarities(X: torch.Tensor, scale: float, kernel: str) -> torch.Tensor:
@@ -93,8 +145,9 @@ def _similarities(X: torch.Tensor, scale: float, kernel: str) -> torch.Tensor:
 
 def _leading_eigenvectors(
     similarities: torch.Tensor, k: int, regularization: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Eigenvalues (B, k), columns of ``d^-1/2 V`` at norm sqrt(N) (B, N, k), degrees (B, N)."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Eigenvalues (B, k) and their residuals, columns of ``d^-1/2 V`` at norm sqrt(N)
+    (B, N, k), degrees (B, N)."""
     n = similarities.shape[1]
     degrees = similarities.sum(dim=2) + 2 * regularization
     root = degrees[:, :, None].rsqrt()
@@ -125,20 +178,27 @@ def _leading_eigenvectors(
         columns = slice(step * _BLOCK, (step + 1) * _BLOCK)
         projected[:, : overlap.shape[1], columns] = overlap
         projected[:, columns, : overlap.shape[1]] = overlap.mT
-    eigenvalues, combos = torch.linalg.eigh(projected.double())
-    vectors = (basis @ combos.flip(2)[:, :, :k].float()) * root
+    eigenvalues, combos = torch.linalg.eigh(projected.double().nan_to_num())
+    eigenvalues = eigenvalues.flip(1)[:, :k]
+    vectors = basis @ combos.flip(2)[:, :, :k].float()
+    residuals = (apply(vectors) - vectors * eigenvalues[:, None].float()).norm(dim=1)
+    vectors *= root
     vectors *= np.sqrt(n) / vectors.norm(dim=1, keepdim=True)
-    return eigenvalues.flip(1)[:, :k], vectors, degrees
+    return eigenvalues, residuals, vectors, degrees
 
 
 def _orthonormal(block: torch.Tensor) -> torch.Tensor:
-    """Columns of the same span, orthonormal: Cholesky QR, twice for single precision."""
+    """Columns of the same span, orthonormal: Cholesky QR, twice for single precision.
+
+    NaN where they span less: the Krylov space is exhausted, which double precision deals with.
+    """
     for _ in range(2):
         gram = (block.mT @ block).double()
         size = gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-30)
         gram += (1e-10 * size)[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
-        factor = torch.linalg.cholesky(gram).float()
-        block = torch.linalg.solve_triangular(factor.mT, block, upper=True, left=False)
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        block = torch.linalg.solve_triangular(factor.float().mT, block, upper=True, left=False)
+        block = torch.where(failed[:, None, None] > 0, torch.nan, block)
     return block
 
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from inspect import signature
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
+from scipy.linalg import LinAlgError, eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
 
@@ -23,12 +25,23 @@ from sklearn_cmac.regions._banded import (
     FAINT,
     banded_eigenvectors,
     resolve_faint_rows,
+    row_lengths,
     scaled_and_signed,
     similarity_at,
 )
 
 MAX_ITERATIONS = 20
 SMALLEST_SCALE = 0.02
+# Entries of eigenvectors of norm 1 that are left to rounding by a solver to this tolerance,
+# that of Shi's program.
+_ROUNDING = 1e-6
+# Up to so many points, all eigenvalues are found. Lanczos, which above takes less than half
+# the time, may miss copies of an equal one, as points that are alike no others have.
+_DENSE = 1200
+# After so many restarts of Lanczos, the dense eigenproblem is faster.
+_MOST_RESTARTS = 100
+# Where a Krylov space is exhausted, SciPy from 1.17 on draws from a generator of its caller.
+_SEEDED: dict[str, Any] = {"rng": 0} if "rng" in signature(eigsh).parameters else {}
 
 
 def similarity(points: np.ndarray, scale: float = 0.05, kernel: str = "gaussian") -> np.ndarray:
@@ -90,20 +103,44 @@ def leading_eigenvectors(
     many = np.ones(n) if multiplicities is None else multiplicities
     root = 1 / np.sqrt(similarities @ many + 2 * regularization)
     sides = root * np.sqrt(many)
-    normalized = similarities * sides[:, None] * sides
+    normalized = similarities * sides
+    normalized *= sides[:, None]
     normalized.flat[:: n + 1] += regularization * root**2
-    if n <= few_points(k):
-        eigenvalues, vectors = eigh(normalized, subset_by_index=[n - k, n - 1])
+    if n <= max(_DENSE, 8 * k):
+        eigenvalues, vectors = _dense(normalized, k)
     else:
-        eigenvalues, vectors = eigsh(normalized, k, which="LA", v0=np.ones(n))
+        eigenvalues, vectors = _iterated(normalized, k)
     order = np.argsort(-eigenvalues)
     vectors = vectors[:, order] * (root / np.sqrt(many))[:, None]
     return eigenvalues[order], scaled_and_signed(vectors, many)
 
 
+def _iterated(normalized: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k leading eigenpairs (k,), (N, k), as fast as they can be had."""
+    n = len(normalized)
+    try:
+        # A start near an eigenvector exhausts the Krylov space, which goes on at random.
+        start = np.random.RandomState(0).standard_normal(n)
+        return eigsh(normalized, k, which="LA", v0=start, maxiter=_MOST_RESTARTS, **_SEEDED)
+    except ArpackError:
+        # Many equal eigenvalues, as of points that are alike no others.
+        return _dense(normalized, k)
+
+
+def _dense(normalized: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k leading eigenpairs (k,), (N, k), whatever the eigenvalues."""
+    n = len(normalized)
+    try:
+        return eigh(normalized, subset_by_index=[n - k, n - 1])
+    except LinAlgError:
+        # The quickest driver of LAPACK gives up on some clusters of equal eigenvalues.
+        eigenvalues, vectors = eigh(normalized, driver="evd")
+        return eigenvalues[-k:], vectors[:, -k:]
+
+
 def few_points(k: int) -> int:
-    """Up to so many points, the dense eigenproblem in double precision costs next to nothing."""
-    return max(200, 8 * k)
+    """Up to so many points, double precision costs little more than single precision."""
+    return max(600, 8 * k)
 
 
 def discretize(vectors: np.ndarray, start_row: int) -> np.ndarray:
@@ -163,9 +200,9 @@ def normalized_cut(
     scale, kernel, regularization
         For `similarity` and `leading_eigenvectors`.
     precision : {"float32", "float64"}
-        Single precision is many times as fast, and differs by less than another start row
-        makes. Few points, and scales below 0.02, at which it would lose too many digits of
-        the distances, are always cut in double precision.
+        Single precision is many times as fast. Few points, those whose clusters it cannot
+        tell, and scales below 0.02, at which it would lose too many digits of the distances,
+        are always cut in double precision.
 
     Returns
     -------
@@ -173,7 +210,7 @@ def normalized_cut(
     eigenvalues : ndarray of shape (max(n_clusters),)
         Or fewer, where there are fewer distinct points.
     """
-    with _one_thread():
+    with one_thread():
         return _cut(points, n_clusters, start_rows, scale, kernel, regularization, precision)
 
 
@@ -187,40 +224,68 @@ def _cut(
     precision: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     points = centered(points)
-    counts, k = list(n_clusters), max(n_clusters)
-    distinct = few_distinct(points, 2 * k)
-    if distinct is not None:
+    how = (scale, kernel, regularization)
+    places, first, which, many = distinct_points(points)
+    k = max(n_clusters)
+    if len(places) <= 2 * k:
         # Equal points stay together, and a Krylov space of so few would be exhausted.
-        places, which, many = distinct
         counts = [min(k, len(places)) for k in n_clusters]
-        similarities = similarity(places, scale, kernel)
-        eigenvalues, vectors = leading_eigenvectors(similarities, max(counts), regularization, many)
+        eigenvalues, vectors = leading_eigenvectors(
+            similarity(places, scale, kernel), max(counts), regularization, many
+        )
         columns = [vectors[which, :k] for k in counts]
     elif precision == "float64" or len(points) <= few_points(k) or scale < SMALLEST_SCALE:
-        similarities = similarity(points, scale, kernel)
-        eigenvalues, vectors = leading_eigenvectors(similarities, k, regularization)
-        columns = [vectors[:, :k] for k in counts]
+        eigenvalues, columns = _double_eigenvectors(points, n_clusters, *how)
     else:
-        how = (scale, kernel, regularization)
-        eigenvalues, vectors, degrees = banded_eigenvectors(points, k, *how)
-        columns = [
-            resolve_faint_rows(vectors[:, :k], eigenvalues[:k], points, degrees, *how)
-            for k in counts
-        ]
+        try:
+            eigenvalues, columns = banded_eigenvectors(points, n_clusters, *how)
+        except LinAlgError:
+            eigenvalues, columns = _double_eigenvectors(points, n_clusters, *how)
     labels = [discretize(vectors, row) for vectors, row in zip(columns, start_rows)]
-    return np.stack(labels), eigenvalues
+    return np.stack([together(partition, first, which) for partition in labels]), eigenvalues
 
 
-def few_distinct(points: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """The distinct points, which of them each point is, and how often they occur.
+def _double_eigenvectors(
+    points: np.ndarray, n_clusters: Sequence[int], scale: float, kernel: str, regularization: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """As `banded_eigenvectors`, in double precision."""
+    similarities = similarity(points, scale, kernel)
+    degrees = similarities.sum(axis=1) + 2 * regularization
+    values, vectors = leading_eigenvectors(similarities, max(n_clusters), regularization)
+    how = (points, degrees, scale, kernel, regularization)
+    return values, [_resolved(vectors[:, :k], values[:k], *how) for k in n_clusters]
 
-    None if there are more than `few`; a sample tells that of most sets without sorting all.
+
+def _resolved(vectors: np.ndarray, eigenvalues: np.ndarray, *how: Any) -> np.ndarray:
+    """Eigenvectors with the rows resolved that are rounding, where they can be."""
+    faint = row_lengths(vectors) < _ROUNDING * np.sqrt(len(vectors) / vectors.shape[1])
+    try:
+        return resolve_faint_rows(vectors, eigenvalues, faint, *how)
+    except LinAlgError:
+        return np.where(faint[:, None], 0, vectors)
+
+
+def distinct_points(
+    points: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The M distinct points, the first of each, which each point is, and how often they occur.
+
+    Returns
+    -------
+    places : ndarray of shape (M, C)
+    first : ndarray of shape (M,)
+    which : ndarray of shape (N,)
+    many : ndarray of shape (M,)
     """
-    sample = points[:: max(1, len(points) // (4 * few))]
-    if len(np.unique(sample, axis=0)) > few:
-        return None
-    distinct, which, many = np.unique(points, axis=0, return_inverse=True, return_counts=True)
-    return (distinct, which.ravel(), many) if len(distinct) <= few else None
+    places, first, which, many = np.unique(
+        points, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    return places, first, which.ravel(), many
+
+
+def together(labels: np.ndarray, first: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Labels 0..m-1 with equal points where the first of them is; rounding may part them."""
+    return np.unique(labels[first][which], return_inverse=True)[1]
 
 
 def centered(points: np.ndarray) -> np.ndarray:
@@ -231,11 +296,11 @@ def centered(points: np.ndarray) -> np.ndarray:
     return points / (np.abs(points).max() or 1)
 
 
-def _one_thread() -> AbstractContextManager[None]:
-    """Algebra of this size is slower in two threads than in one, and less reproducible."""
-    return _blas_controller().limit(limits=1, user_api="blas")
+def one_thread() -> AbstractContextManager[None]:
+    """Algebra of this size is slower in two threads than in one, and rounds otherwise."""
+    return _thread_pools().limit(limits=1)
 
 
 @cache
-def _blas_controller() -> ThreadpoolController:
+def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
