@@ -1,4 +1,4 @@
-"""Curves of mAP as one parameter of a system changes: Figures 3, 5 and 6."""
+"""Curves of mAP as one parameter of a system changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sweep(
     values: Sequence[Any],
     tasks: Mapping[str, Task],
     settings: Settings,
-    backbone: str,
+    network: str,
     crops: Sequence[str],
 ) -> dict[str, dict[Any, dict[str, Row]]]:
     """Rows of systems as one parameter changes: label of the system, value, "task crop".
@@ -43,11 +43,11 @@ def sweep(
     found: dict[str, dict[Any, dict[str, Row]]] = {}
     for name in systems:
         label, learned = SYSTEMS[name].label, SYSTEMS[name].learned
-        fixed = path not in make_system(name, backbone, settings).get_params()
+        fixed = path not in make_system(name, network, settings).get_params()
         found[label] = {}
         for value in values[:1] if fixed else values:
             print(f"{label}, {path}={value}", file=sys.stderr, flush=True)
-            pipeline = make_system(name, backbone, settings, **({} if fixed else {path: value}))
+            pipeline = make_system(name, network, settings, **({} if fixed else {path: value}))
             rows = {}
             for task in tasks.values():
                 measured = measure(pipeline, task, settings, crops, learned=learned)
@@ -101,7 +101,7 @@ def plot_curves(
 def run(
     description: str, path: str, label: str, values: Sequence[Any], systems: Sequence[str]
 ) -> None:
-    """The command line of a figure: a table for each network, and a picture if asked for."""
+    """The command line of a sweep: a table for each network, and a picture if asked for."""
     parser = make_parser(description, networks=("efficientnet_lite0",))
     parser.add_argument("--values", nargs="+", type=type(values[0]), default=list(values))
     parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=list(systems))
@@ -109,12 +109,12 @@ def run(
     parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
     args = parser.parse_args()
     settings, tasks = read_settings(args), given_tasks(args)
-    for backbone in args.networks:
-        if backbone not in settings.weights or not tasks:
-            print(f"{settings.label(backbone)}: {MISSING} without weights and photos")
+    for network in args.networks:
+        if network not in settings.weights or not tasks:
+            print(f"{settings.label(network)}: {MISSING} without weights and photos")
             continue
-        found = sweep(args.systems, path, args.values, tasks, settings, backbone, args.crops)
-        print(f"{settings.label(backbone)}\n\n{sweep_table(found, label)}\n", flush=True)
+        found = sweep(args.systems, path, args.values, tasks, settings, network, args.crops)
+        print(f"{settings.label(network)}\n\n{sweep_table(found, label)}\n", flush=True)
         if args.plot is not None:
             curves = sweep_curves(found, args.values)
-            plot_curves(named_for(args.plot, backbone), args.values, curves, label, "mAP in %")
+            plot_curves(named_for(args.plot, network), args.values, curves, label, "mAP in %")

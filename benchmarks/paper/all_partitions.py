@@ -1,7 +1,8 @@
-"""Figure 7: norms of activations and clusters of a few photos.
+"""Norms of activations and all partitions of a few photos.
 
-    python benchmarks/paper/figure7.py --plot figure7.png
-    python benchmarks/paper/figure7.py --photos church.jpg tower.jpg --fit-on holiday/ --plot f.png
+    python benchmarks/paper/all_partitions.py --plot partitions.png
+    python benchmarks/paper/all_partitions.py --photos church.jpg tower.jpg \\
+        --fit-on holiday/ --plot partitions.png
 
 A row for each photo: the photo, the norm of each cell's activations (bright is strong: "the norm
 carries objectness"), and the clusters of each partition, each in its colour. Without `--photos` the
@@ -69,16 +70,16 @@ def main() -> None:
     fit_on: Sequence[Any] = make_object_scenes(8, 3, 8, random_state=1).photos
     if args.fit_on is not None:
         fit_on = find_photos(args.fit_on)
-    for backbone in args.networks:
-        if backbone not in settings.weights:
-            print(f"{settings.label(backbone)}: {MISSING} without weights")
+    for network in args.networks:
+        if network not in settings.weights:
+            print(f"{settings.label(network)}: {MISSING} without weights")
             continue
-        pipeline = make_system(args.system, backbone, settings)
+        pipeline = make_system(args.system, network, settings)
         proposing = Corridor(pipeline).proposing.fit(fit_on)
         records = proposing.transform(photos)
-        file = named_for(args.plot, backbone)
+        file = named_for(args.plot, network)
         sheet([pictures(*pair) for pair in zip(photos, records)]).save(file)
-        print(f"{settings.label(backbone)}, {SYSTEMS[args.system].label}: {file}")
+        print(f"{settings.label(network)}, {SYSTEMS[args.system].label}: {file}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Figure 6: mAP over the weight of places, the spatial term.
+"""mAP over the weight of places, the spatial term.
 
-    python benchmarks/paper/figure6.py --data ../shared/data --store .cache/maps --out .cache/paper
+    python benchmarks/paper/sweep_places.py --data ../shared/data --store maps/ --out paper/
 
 At 0 cells are compared by their activations alone, as the paper does; at 1 places have the variance
 of the embedding. The paper's own formula may scale the weight otherwise.

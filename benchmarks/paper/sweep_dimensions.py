@@ -1,6 +1,6 @@
-"""Figure 5: mAP over the dimensions that PCA whitening keeps.
+"""mAP over the dimensions that PCA whitening keeps.
 
-    python benchmarks/paper/figure5.py --data ../shared/data --store .cache/maps --out .cache/paper
+    python benchmarks/paper/sweep_dimensions.py --data ../shared/data --store maps/ --out paper/
 
 Fewer dimensions make shorter descriptors. Values above what the photos to fit on
 allow are cut to it.

@@ -1,6 +1,6 @@
-"""Figure 4: how much of each region lies on the object, for clusters and for R-MAC's squares.
+"""How much of each region lies on the object, for all kinds of regions and their parts.
 
-    python benchmarks/paper/figure4.py --data ../shared/data --store .cache/maps
+    python benchmarks/paper/all_regions.py --data ../shared/data --store .cache/maps
 
 The precision of a region is the share of its cells inside the query's box. Regions are those of
 the whole photo of each query. Prints the share of regions whose precision is at least so much,
@@ -96,30 +96,30 @@ def main() -> None:
     args = parser.parse_args()
     settings, tasks = read_settings(args), given_tasks(args)
     grid = np.linspace(0, 1, 101)
-    for backbone in args.networks:
-        if backbone not in settings.weights or not tasks:
-            print(f"{settings.label(backbone)}: {MISSING} without weights and photos")
+    for network in args.networks:
+        if network not in settings.weights or not tasks:
+            print(f"{settings.label(network)}: {MISSING} without weights and photos")
             continue
         rows, curves = [], {}
         for task in tasks.values():
             for name in args.systems:
                 label = SYSTEMS[name].label
-                found = measure(make_system(name, backbone, settings), task)
+                found = measure(make_system(name, network, settings), task)
                 curves[f"{label}, {task.name}"] = shares_above(found.precision, grid)
                 rows.append(row(task.name, label, found))
                 for part in np.unique(found.part):
                     rows.append(row(task.name, f"{label}, part {part}", found, found.part == part))
             level = args.small_level
-            small = make_system("rmac", backbone, settings, regions__n_levels=level)
+            small = make_system("rmac", network, settings, regions__n_levels=level)
             found = measure(small, task)
             rows.append(row(task.name, f"squares of level {level}", found, found.part == level))
             blank = [""] * len(THRESHOLDS)
             rows.append([task.name, "a random cell", "", "", f"{found.box_share:.3f}", *blank])
         header = ["queries of", "regions", "n", "area, %", "mean precision"]
         header += [f"≥ {threshold:g}" for threshold in THRESHOLDS]
-        print(f"{settings.label(backbone)}; shares in percent\n\n{as_table(header, rows)}\n")
+        print(f"{settings.label(network)}; shares in percent\n\n{as_table(header, rows)}\n")
         if args.plot is not None:
-            file = named_for(args.plot, backbone)
+            file = named_for(args.plot, network)
             plot_curves(file, grid, curves, "precision", "share of regions at least that precise")
 
 
