@@ -247,6 +247,53 @@ def test_comparisons_are_counted_by_hand(scripts):
     assert text == "clusters are ahead in 1 of 2 comparisons, by +0.2 points in the mean"
 
 
+def test_the_page_has_all_tables_and_figures_in_their_order(scripts, tmp_path, monkeypatch):
+    import page
+    from paper_tables import Filled
+    from pictures import Drawing, plt
+
+    def draw(tasks, settings, network):
+        return Drawing(plt.figure(figsize=(1, 1)), "one picture.")
+
+    for figure in page.FIGURES.values():
+        monkeypatch.setattr(figure, "draw", draw)
+    empty = Filled(["method", "Oxf5k"], [["clusters", "70.3 / <-"]])
+    monkeypatch.setattr(page, "tables_of", lambda name, *_: [(f"title of {name}", empty)])
+    monkeypatch.setattr(page, "headline", lambda *_: page.Part("Headline", ["0.15 s"]))
+    monkeypatch.setattr(sys, "argv", ["paper", "--out", str(tmp_path / "out")])
+    page.main()
+    html = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    names = [f"Table {n}" for n in (1, 2, 3)] + [f"Figure {n}" for n in range(1, 8)]
+    assert re.findall(r"<h2 [^>]*>(.*)</h2>", html) == [*names, "Headline"]
+    assert "title of Table 3, in the text" in html
+    assert "70.3 / &lt;-" in html
+    assert "Published: clusters are ahead in 13 of 16 comparisons, by +2.1 points" in html
+    for picture in re.findall(r'(?:href|src)="(figure[^"]*)"', html):
+        assert (tmp_path / "out" / picture).is_file()
+
+
+def test_neighbouring_cells_of_a_ramp_are_alike_and_of_a_checkerboard_opposite(scripts):
+    from figure5 import likeness
+
+    rows, cols = np.indices((4, 6))
+    assert likeness([cols.astype(float)]) == pytest.approx(1)
+    assert likeness([(rows + cols) % 2.0]) == pytest.approx(-1)
+
+
+def test_figures_are_of_photos_of_all_tasks_and_leave_distractors_out(scripts, task, monkeypatch):
+    import pictures
+
+    tasks = {"Oxford5k": task, "Oxford105k": task, "Paris6k": task}
+    monkeypatch.setattr(pictures, "given_tasks", lambda args: tasks)
+    kept = pictures.photos_at_hand(None)
+    assert list(kept) == ["Oxford5k", "Paris6k"]
+    queries, fit_on = pictures.shown(kept, 4)
+    assert [query.name for query in queries] == 2 * [
+        task.benchmark.queries[i].name for i in (0, len(task.benchmark.queries) - 1)
+    ]
+    assert len(fit_on) == len(task.fit_on)
+
+
 def test_every_published_number_has_a_source(scripts):
     from published import _FOUND, SOURCES
 

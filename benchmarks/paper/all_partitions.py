@@ -16,46 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
-from systems import MISSING, OF_NETWORKS, make_parser, make_system, named_for, read_settings
+from pictures import clusters_panel, norm_panel, photo_panel, proposing, records, sheet
+from systems import MISSING, OF_NETWORKS, make_parser, named_for, read_settings
 
-from sklearn_cmac import ActivationMap
-from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import find_photos, make_object_scenes
-from sklearn_cmac.inspection import draw_box, overlay_regions
 from sklearn_cmac.pipelines import SYSTEMS
-
-SIDE = 200
-
-
-def norm_picture(record: ActivationMap, size: tuple[int, int]) -> Image.Image:
-    """Norms of activations from black to white, as large as the photo's picture."""
-    norms = np.linalg.norm(np.asarray(record.activations, np.float32), axis=2)
-    low, high = float(norms.min()), float(norms.max())
-    shade = np.uint8(255 * (norms - low) / max(high - low, 1e-12))
-    return Image.fromarray(shade).resize(size, Image.Resampling.NEAREST).convert("RGB")
-
-
-def pictures(photo: Any, record: ActivationMap) -> dict[str, Image.Image]:
-    """The pictures of a row, by what they show."""
-    plain = draw_box(photo, max_size=SIDE)
-    found = {"photo": plain, "norms": norm_picture(record, plain.size)}
-    for kind in np.unique(record.regions.kinds).tolist():
-        n = int((record.regions.kinds == kind).sum())
-        found[f"partition {kind + 1} ({n})"] = overlay_regions(photo, record, kind, SIDE)
-    return found
-
-
-def sheet(rows: Sequence[dict[str, Image.Image]]) -> Image.Image:
-    """All rows in one picture, each picture with its title above."""
-    width, heights = SIDE + 8, [row["photo"].height + 24 for row in rows]
-    canvas = Image.new("RGB", (width * max(map(len, rows)), sum(heights)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for top, row in zip(np.cumsum([0, *heights]).tolist(), rows):
-        for j, (title, image) in enumerate(row.items()):
-            draw.text((j * width + 4, top + 2), title, fill="black")
-            canvas.paste(image, (j * width + 4, top + 16))
-    return canvas
 
 
 def main() -> None:
@@ -74,11 +39,15 @@ def main() -> None:
         if network not in settings.weights:
             print(f"{settings.label(network)}: {MISSING} without weights")
             continue
-        pipeline = make_system(args.system, network, settings)
-        proposing = Corridor(pipeline).proposing.fit(fit_on)
-        records = proposing.transform(photos)
+        maps = records(photos, proposing(fit_on, settings, network, args.system))
+        kinds = np.unique(maps[0].regions.kinds).tolist()
+        rows = [
+            [photo_panel(item), norm_panel(one), *(clusters_panel(item, one, k) for k in kinds)]
+            for item, one in zip(photos, maps)
+        ]
+        titles = ["photo", "norm", *(f"partition {kind + 1}" for kind in kinds)]
         file = named_for(args.plot, network)
-        sheet([pictures(*pair) for pair in zip(photos, records)]).save(file)
+        sheet(rows, titles).savefig(file, dpi=120)
         print(f"{settings.label(network)}, {SYSTEMS[args.system].label}: {file}")
 
 

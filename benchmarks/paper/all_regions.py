@@ -47,11 +47,17 @@ class Measured(NamedTuple):
     box_share: float
 
 
-def precisions(record: ActivationMap, box: Any) -> tuple[np.ndarray, float]:
-    """Of each region (R,) the share of its cells inside a box, and the box's share of the map."""
+def inside_box(record: ActivationMap, box: Any) -> np.ndarray:
+    """Which cells (H, W) of a map lie inside a box."""
     rows, cols, _ = record.cells_inside(box)
     inside = np.zeros(record.shape, bool)
     inside[rows, cols] = True
+    return inside
+
+
+def precisions(record: ActivationMap, box: Any) -> tuple[np.ndarray, float]:
+    """Of each region (R,) the share of its cells inside a box, and the box's share of the map."""
+    inside = inside_box(record, box)
     masks = record.regions.masks()
     return (masks & inside).sum((1, 2)) / masks.sum((1, 2)), float(inside.mean())
 

@@ -15,6 +15,7 @@ import numpy as np
 from proposals import NotGiven, boxes_of
 from published import COLUMNS, PAPER_TABLES, SOURCES, Method, PaperTable
 from systems import (
+    LARGE,
     NETWORKS,
     Settings,
     Task,
@@ -166,7 +167,7 @@ def lacks(column: str, task: Task | None, settings: Settings, network: str) -> s
     """Which options a column needs that were not given."""
     missing = []
     if task is None:
-        large = column in ("Oxf105k", "Par106k")
+        large = COLUMNS.get(column) in LARGE
         missing.append("--oxford and --paris" + ", and --distractors" * large)
     if network not in settings.weights:
         missing.append(f"--weights {network}=FILE, {NETWORKS[network].file}")
@@ -177,9 +178,9 @@ def lacks(column: str, task: Task | None, settings: Settings, network: str) -> s
 
 
 def compared(table: PaperTable, scores: Mapping[tuple[str, str], float]) -> str:
-    """How rows stand to those that the paper compares them with."""
+    """How clusters stand to the rows that the paper compares them with."""
     gains = [
-        value - scores[method.rival, column]
+        (value - scores[method.rival, column]) * (1 if method.system == "paper" else -1)
         for method in table.methods
         for column in dict.fromkeys(column for _, column in scores)
         if (value := scores.get((method.label, column))) is not None
@@ -201,6 +202,18 @@ def published_scores(table: PaperTable) -> dict[tuple[str, str], float]:
         for method in table.methods
         for column, value in zip(table.columns, method.values)
     }
+
+
+def comparisons(tables: Sequence[PaperTable], filled: Sequence[Filled]) -> list[str]:
+    """For each of some tables what the paper claims, and what its numbers and ours say to it."""
+    published = {key: v for table in tables for key, v in published_scores(table).items()}
+    measured = {key: value for one in filled for key, value in one.scores.items()}
+    warning = f" With {RANDOM}." if any(RANDOM in one.notes for one in filled) else ""
+    return [
+        f"The paper: {table.claim} Published: {compared(table, published)}. "
+        f"Measured: {compared(table, measured)}.{warning}"
+        for table in tables
+    ]
 
 
 # -- Command lines ----------------------------------------------------------------------------
@@ -248,12 +261,3 @@ def main(description: str, *names: str) -> None:
             for title, filled in tables_of(name, args, settings, network):
                 print(f"{title}\n\n{filled}\n", flush=True)
     print(f"Published: {SOURCES['a'].where}.")
-
-
-def measured_sentence(table: PaperTable, filled: Sequence[tuple[str, Filled]]) -> str:
-    """What the tables together say of the paper's claim."""
-    scores = {key: value for _, one in filled for key, value in one.scores.items()}
-    if any(RANDOM in one.notes for _, one in filled):
-        return "Measured with random weights, which means nothing."
-    published = compared(table, published_scores(table))
-    return f"Published: {published}. Measured: {compared(table, scores)}."

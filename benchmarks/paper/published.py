@@ -47,8 +47,8 @@ class Method(NamedTuple):
     """A row of a table of the paper.
 
     `system` is a key of `SYSTEMS` or "dir-rpn"; `values` are mAP in percent, by the table's
-    columns; `rival` is the row that the paper compares this one with. `remark` says what had to
-    be decided where the row's label leaves it open.
+    columns; `rival` is the row that the paper compares this one with, in the table or beside it.
+    `remark` says what had to be decided where the row's label leaves it open.
     """
 
     label: str
@@ -183,6 +183,7 @@ PAPER_TABLES = {
         (
             Method(
                 "DIR-grid with PCA whitening", "dir-pca", "I", "plain", (81.7, 92.7),
+                rival="clusters, crop I + PCA_w (layer res5c after ReLU of DIR's network)",
                 remark=_NO_CROP_NAMED,
             ),
         ),

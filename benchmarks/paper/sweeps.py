@@ -35,25 +35,29 @@ def sweep(
     settings: Settings,
     network: str,
     crops: Sequence[str],
+    **fixed: Any,
 ) -> dict[str, dict[Any, dict[str, Row]]]:
     """Rows of systems as one parameter changes: label of the system, value, "task crop".
+
+    `fixed` are parameters that all have.
 
     A system without the parameter is measured once, and is the same at each value.
     """
     found: dict[str, dict[Any, dict[str, Row]]] = {}
     for name in systems:
         label, learned = SYSTEMS[name].label, SYSTEMS[name].learned
-        fixed = path not in make_system(name, network, settings).get_params()
+        without = path not in make_system(name, network, settings).get_params()
         found[label] = {}
-        for value in values[:1] if fixed else values:
+        for value in values[:1] if without else values:
             print(f"{label}, {path}={value}", file=sys.stderr, flush=True)
-            pipeline = make_system(name, network, settings, **({} if fixed else {path: value}))
+            params = fixed if without else {**fixed, path: value}
+            pipeline = make_system(name, network, settings, **params)
             rows = {}
             for task in tasks.values():
                 measured = measure(pipeline, task, settings, crops, learned=learned)
                 for crop in crops:
                     rows[f"{task.name} {crop}"] = measured[crop, "plain"]
-            found[label]["any" if fixed else value] = rows
+            found[label]["any" if without else value] = rows
     return found
 
 
@@ -84,17 +88,10 @@ def plot_curves(
     file: Path, values: Sequence[Any], curves: Mapping[str, Sequence[float]], x: str, y: str
 ) -> None:
     """Curves in one picture; needs matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from pictures import draw_curves, plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, heights in curves.items():
-        axes.plot(values, heights, marker="." if len(values) < 30 else "", label=name)
-    axes.set(xlabel=x, ylabel=y)
-    axes.legend(fontsize="small")
-    axes.grid(alpha=0.3)
+    draw_curves(axes, values, curves, x, y)
     figure.savefig(file, dpi=120)
 
 

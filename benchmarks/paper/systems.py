@@ -70,6 +70,7 @@ NETWORKS = {
         "ResNet101 of DIR", "resnet101", "a ResNet101 that deep-image-retrieval published"
     ),
 }
+LARGE = ("Oxford105k", "Paris106k")
 OF_IMAGENET = ("efficientnet_lite0", "vgg16", "resnet101")
 
 
@@ -296,8 +297,8 @@ def read_settings(args: argparse.Namespace) -> Settings:
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
     return Settings(
-        parse_weights(args.weights, args.networks),
-        args.max_size,
+        parse_weights(args.weights, args.networks or list(NETWORKS)),
+        args.max_size or 1024,
         args.store,
         args.shrinkage,
         args.out and args.out / "kept",
