@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_checkpoints import siamac_file
+from test_checkpoints import dir_file, siamac_file
 
 from sklearn_cmac import ActivationMap, GridRegions
 from sklearn_cmac.datasets import as_benchmark, load_photo_folder, make_object_scenes
@@ -231,6 +231,54 @@ def test_dir_rpn_without_boxes_says_what_it_needs(task, settings):
     settings.weights = {"dir": "a file"}
     with pytest.raises(NotGiven, match="--boxes FILE or --detector NAME=FILE"):
         boxes_of(task, settings, "dir")
+
+
+def test_a_detector_has_the_weights_of_its_file(scripts, tmp_path):
+    import torch
+    from proposals import RANDOM_DETECTOR, load_detector
+
+    trained = load_detector(RANDOM_DETECTOR)
+    torch.nn.init.constant_(trained.rpn.head.cls_logits.bias, 0.5)
+    torch.save(trained.state_dict(), tmp_path / "detector.pth")
+    name = RANDOM_DETECTOR.partition("=")[0]
+    loaded = load_detector(f"{name}={tmp_path / 'detector.pth'}")
+    assert loaded.rpn.head.cls_logits.bias.eq(0.5).all()
+    assert not loaded.training
+    with pytest.raises(SystemExit, match="write NAME=FILE; names are .*fasterrcnn"):
+        load_detector("yolo=weights.pth")
+
+
+def test_siamac_has_the_whitening_of_its_file(task, settings, tmp_path):
+    import torchvision
+    from paper_tables import build
+
+    network = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])[:-1]
+    for pooling, remarks in (("mac", 0), ("gem", 1)):
+        whitening = siamac_file(tmp_path / "net.pth", network, pooling)
+        settings.weights = {"siamac": str(tmp_path / "net.pth")}
+        built = build("siamac", "siamac", task, settings)
+        assert built.task.fit_on is None
+        np.testing.assert_allclose(built.pipeline["whiten"].mean_, whitening["m"].ravel())
+        assert len(built.remarks) == remarks
+
+
+def test_dir_grid_has_the_layer_of_its_file(task, settings, tmp_path):
+    import torch
+    import torchvision
+    from paper_tables import NO_LAYER, build
+    from sklearn.decomposition import PCA
+
+    layer = torch.nn.Linear(2048, 16)
+    pca = PCA(4, whiten=True).fit(np.random.default_rng(0).standard_normal((20, 16)))
+    dir_file(tmp_path / "net.pt", torchvision.models.resnet101(weights=None), layer, pca)
+    settings.weights = {"dir": str(tmp_path / "net.pt")}
+    built = build("dir", "dir", task, settings)
+    assert list(built.pipeline.named_steps)[2:] == ["pool", "project", "aggregate"]
+    assert built.remarks == ()
+    # In the text of the paper, PCA whitening takes its place.
+    assert "whiten" in build("dir-pca", "dir", task, settings).pipeline.named_steps
+    settings.weights = {"dir": None}
+    assert build("dir", "dir", task, settings).remarks == (NO_LAYER,)
 
 
 def test_comparisons_are_counted_by_hand(scripts):

@@ -28,13 +28,13 @@ from systems import (
     read_settings,
 )
 
-from sklearn_cmac import BoxRegions
+from sklearn_cmac import BoxRegions, ClusterMaxPooler
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac.checkpoints import load_checkpoint, pipeline_from_checkpoint
 from sklearn_cmac.evaluation import Row
 
 RANDOM = "random weights: the number means nothing"
-NO_LAYER = "PCA whitening in place of DIR's trained layer, which comes with --weights dir=FILE"
+NO_LAYER = "PCA whitening in place of the trained layer of DIR's file (--weights dir=FILE)"
 LEARNED_HERE = "L_w is learned from the photos to fit on, not from 3-D models"
 
 
@@ -65,7 +65,10 @@ def _siamac(network: str, task: Task, settings: Settings) -> Built:
         pipeline = pipeline_from_checkpoint(
             file, features__max_size=settings.max_size, features__store=settings.store
         )
-        return Built(pipeline, replace(task, fit_on=None))
+        pool = pipeline["pool"]
+        other = f"the file's network pools with {pool}, siaMAC's with the maximum"
+        remarks = () if isinstance(pool, ClusterMaxPooler) else (other,)
+        return Built(pipeline, replace(task, fit_on=None), remarks=remarks)
     if not set(task.fit_labels) - {""}:
         raise NotGiven("L_w is learned, and no photos to fit on are labelled")
     return Built(make_system("siamac", network, settings), task, True, (LEARNED_HERE,))
@@ -118,24 +121,24 @@ def fill(
     filled = Filled(["method", *tasks])
     found = {column: _measure_all(table, tasks[column], settings, network) for column in tasks}
     for method in table.methods:
-        row = [filled.marked(method.label, *([method.remark] if method.remark else []))]
-        for column in tasks:
+        row = [filled.marked(method.label, *[method.remark] * bool(method.remark))]
+        for column, task in tasks.items():
             rows, remarks = found[column][method.system]
-            text = f"{_published(table, method, column)} / " if column in table.columns else ""
             measured = rows.get((method.crop, method.steps))
-            if measured is not None:
+            if measured is None:
+                remarks = remarks or lacks(column, task, settings, network)
+            else:
                 filled.scores[method.label, column] = 100 * measured.mean_average_precision
-            lacking = () if measured else (lacks(column, tasks[column], settings, network),)
-            # What a system lacks counts only where there is something to measure it on.
-            remarks = remarks or tuple(reason for reason in lacking if reason)
-            text += cell(measured) if measured else "–"
+            text = _published(table, method, column) + (cell(measured) if measured else "–")
             row.append(filled.marked(text, *remarks))
         filled.rows.append(row)
     return filled
 
 
 def _published(table: PaperTable, method: Method, column: str) -> str:
-    return f"{method.values[table.columns.index(column)]:.1f}"
+    """What stands before the measured number; nothing in columns that the paper does not have."""
+    values = dict(zip(table.columns, method.values))
+    return f"{values[column]:.1f} / " if column in values else ""
 
 
 Found = tuple[Mapping[tuple[str, str], Row], tuple[str, ...]]
@@ -163,15 +166,15 @@ def _measure_all(
     return found
 
 
-def lacks(column: str, task: Task | None, settings: Settings, network: str) -> str:
-    """Which options a column needs that were not given."""
+def lacks(column: str, task: Task | None, settings: Settings, network: str) -> tuple[str, ...]:
+    """Which options a column needs that were not given, as one footnote, or none."""
     missing = []
     if task is None:
         large = COLUMNS.get(column) in LARGE
         missing.append("--oxford and --paris" + ", and --distractors" * large)
     if network not in settings.weights:
         missing.append(f"--weights {network}=FILE, {NETWORKS[network].file}")
-    return f"not measured: needs {'; and '.join(missing)}" if missing else ""
+    return (f"not measured: needs {'; and '.join(missing)}",) if missing else ()
 
 
 # -- Sentences --------------------------------------------------------------------------------
