@@ -204,13 +204,13 @@ def test_a_cell_says_which_option_would_fill_it(task, settings):
     from published import PAPER_TABLES
 
     settings.weights = {}
-    filled = fill(PAPER_TABLES["Table 2"], {"Oxf5k": task, "Par6k": None}, settings, "siamac")
-    needs = dict(zip(filled.rows[0], filled.footnotes))
-    assert any("--weights siamac=FILE, a VGG16 with MAC" in note for note in needs.values())
-    here, elsewhere = (filled.rows[0][i].rpartition("[")[2].strip("]") for i in (1, 2))
+    filled = fill(PAPER_TABLES["Table 2"], {"Oxf5k": task, "Oxf105k": None}, settings, "siamac")
     notes = {note[1]: note for note in filled.footnotes}
-    assert "--oxford" not in notes[here]
-    assert "--oxford and --paris; and --weights" in notes[elsewhere]
+    small, large = (notes[cell.rpartition("[")[2].strip("]")] for cell in filled.rows[0][1:])
+    assert small.endswith(
+        "needs --weights siamac=FILE, a VGG16 with MAC that cnnimageretrieval-pytorch published."
+    )
+    assert "needs --distractors, 100,000 photos of Flickr; and --weights siamac" in large
 
 
 def test_dir_rpn_takes_its_boxes_from_a_file(task, settings, tmp_path):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import figure1
@@ -24,7 +25,7 @@ import figure6
 import figure7
 from jinja2 import Environment
 from paper_tables import RANDOM, Filled, add_options, comparisons, tables_of
-from pictures import photos_at_hand, proposing, records, shown
+from pictures import Drawing, photos_at_hand, proposing, records, shown
 from published import CLAIMS, PAPER_TABLES, SOURCES
 from systems import Settings, Task, make_parser, read_settings
 
@@ -69,14 +70,10 @@ def table_parts(args: Any, settings: Settings) -> Iterator[Part]:
     for name in ("Table 1", "Table 2", "Table 3"):
         # What the text says beside a table is compared with its rows.
         own = {key: table for key, table in PAPER_TABLES.items() if key.startswith(name)}
-        found = [
-            pair
-            for key, table in own.items()
-            for network in available(table.network, args, settings)
-            for pair in tables_of(key, args, settings, network)
-        ]
-        filled = [table for _, table in found]
-        yield Part(name, comparisons(list(own.values()), filled), found)
+        for network in available(own[name].network, args, settings):
+            found = [pair for key in own for pair in tables_of(key, args, settings, network)]
+            said = comparisons(list(own.values()), [filled for _, filled in found])
+            yield Part(name, said, found)
 
 
 def figure_parts(args: Any, settings: Settings, tasks: Mapping[str, Task]) -> Iterator[Part]:
@@ -85,13 +82,18 @@ def figure_parts(args: Any, settings: Settings, tasks: Mapping[str, Task]) -> It
         if name == "Figure 2":
             steps = " → ".join(map(repr, make_cmac_pipeline("paper").named_steps.values()))
             yield Part(name, [sentence(name, "the steps of the paper's pipeline.")], text=steps)
-        for network in available("vgg16", args, settings) if name in FIGURES else ():
-            drawing = FIGURES[name].draw(tasks, settings, network)
-            stem = name.lower().replace(" ", "")
-            picture, _ = drawing.save(args.out / f"{stem}-{network}")
-            measured = f"{settings.label(network)}: {drawing.measured}"
-            said = sentence(name, measured, settings.random(network))
-            yield Part(name, [said], picture=picture.stem, text=drawing.table)
+        elif name in FIGURES:
+            for network in available("vgg16", args, settings):
+                drawing = FIGURES[name].draw(tasks, settings, network)
+                yield figure_part(name, drawing, args.out, settings, network)
+
+
+def figure_part(name: str, drawing: Drawing, out: Path, settings: Settings, network: str) -> Part:
+    """A figure, saved, with its sentence."""
+    picture, _ = drawing.save(out / f"{name.lower().replace(' ', '')}-{network}")
+    measured = f"{settings.label(network)}: {drawing.measured}"
+    said = sentence(name, measured, settings.random(network))
+    return Part(name, [said], picture=picture.stem, text=drawing.table)
 
 
 def headline(args: Any, settings: Settings, tasks: Mapping[str, Task]) -> Part:

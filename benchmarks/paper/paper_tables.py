@@ -34,6 +34,8 @@ from sklearn_cmac.checkpoints import load_checkpoint, pipeline_from_checkpoint
 from sklearn_cmac.evaluation import Row
 
 RANDOM = "random weights: the number means nothing"
+PHOTOS = "--oxford and --paris, the photos of both and their annotations"
+DISTRACTORS = "--distractors, 100,000 photos of Flickr"
 NO_LAYER = "PCA whitening in place of the trained layer of DIR's file (--weights dir=FILE)"
 LEARNED_HERE = "L_w is learned from the photos to fit on, not from 3-D models"
 
@@ -122,11 +124,11 @@ def fill(
     found = {column: _measure_all(table, tasks[column], settings, network) for column in tasks}
     for method in table.methods:
         row = [filled.marked(method.label, *[method.remark] * bool(method.remark))]
-        for column, task in tasks.items():
+        for column in tasks:
             rows, remarks = found[column][method.system]
             measured = rows.get((method.crop, method.steps))
             if measured is None:
-                remarks = remarks or lacks(column, task, settings, network)
+                remarks = remarks or lacks(column, tasks, settings, network)
             else:
                 filled.scores[method.label, column] = 100 * measured.mean_average_precision
             text = _published(table, method, column) + (cell(measured) if measured else "–")
@@ -166,15 +168,23 @@ def _measure_all(
     return found
 
 
-def lacks(column: str, task: Task | None, settings: Settings, network: str) -> tuple[str, ...]:
+def lacks(
+    column: str, tasks: Mapping[str, Task | None], settings: Settings, network: str
+) -> tuple[str, ...]:
     """Which options a column needs that were not given, as one footnote, or none."""
     missing = []
-    if task is None:
-        large = COLUMNS.get(column) in LARGE
-        missing.append("--oxford and --paris" + ", and --distractors" * large)
+    if tasks[column] is None:
+        photos = any(task is not None for task in tasks.values())
+        missing += [] if photos else [PHOTOS]
+        missing += [DISTRACTORS] if COLUMNS.get(column) in LARGE else []
     if network not in settings.weights:
-        missing.append(f"--weights {network}=FILE, {NETWORKS[network].file}")
+        missing.append(weights_of(network))
     return (f"not measured: needs {'; and '.join(missing)}",) if missing else ()
+
+
+def weights_of(network: str) -> str:
+    """The option that gives a network its weights."""
+    return f"--weights {network}=FILE, {NETWORKS[network].file}"
 
 
 # -- Sentences --------------------------------------------------------------------------------
@@ -244,11 +254,14 @@ def tables_of(
     columns = {column: official[COLUMNS[column]] for column in table.columns}
     title = f"{name}: {table.title}"
     label = settings.label(network)
+    if table.network not in settings.weights and table.network != network:
+        label += f", as the paper's network needs {weights_of(table.network)}"
     found = [(f"{title}. Measured with {label}", fill(table, columns, settings, network))]
     more = more_tasks(args)
     if more:
         filled = fill(table, more, settings, network)
-        found.append((f"The same rows on other photos, with {label}", filled))
+        title = f"The same rows on other photos, with {settings.label(network)}"
+        found.append((title, filled))
     return found
 
 
