@@ -175,7 +175,3 @@ def main() -> None:
     for part in parts:
         print(part.name, *part.sentences, sep="\n", end="\n\n")
     print(args.out / "index.html")
-
-
-if __name__ == "__main__":
-    main()
