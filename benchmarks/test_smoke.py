@@ -26,7 +26,9 @@ from sklearn_cmac.datasets import make_object_scenes
 HERE = Path(__file__).parent
 # DATA stands for the folder of made photos.
 STORE = ["--data", "DATA", "--store", "DATA/maps"]
-NETWORK = [*STORE, "--networks", "efficientnet_lite0", "--max-size", "256"]
+# What one script measured is kept for the others.
+KEPT = [*STORE, "--out", "DATA/paper"]
+NETWORK = [*KEPT, "--networks", "efficientnet_lite0", "--max-size", "256"]
 CLUSTERS = [*NETWORK, "--systems", "paper"]
 OFFICIAL = [
     "--oxford", "DATA/oxford", "--oxford-annotations", "DATA/oxford_gt",
@@ -43,15 +45,20 @@ ARGUMENTS = {
     "neighbors.py": ["--photos", "2000", "--dimension", "16", "--rounds", "3"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
     "throughput.py": ["--data", "DATA", "--photos", "4", "--rounds", "1"],
-    "paper/figure3.py": [*CLUSTERS, "--values", "2", "4", "--plot", "figure.png"],
-    "paper/figure4.py": [*CLUSTERS, "--plot", "figure.png"],
-    "paper/figure5.py": [*CLUSTERS, "--values", "8", "16"],
-    "paper/figure6.py": [*CLUSTERS, "--values", "0", "1"],
-    "paper/figure7.py": ["--max-size", "256", "--plot", "figure.png"],
+    "paper/__main__.py": NETWORK,
+    "paper/all_partitions.py": ["--max-size", "256", "--plot", "figure.png"],
+    "paper/all_regions.py": [*CLUSTERS, "--plot", "figure.png"],
+    "paper/all_steps.py": [*NETWORK, "--systems", "rmac"],
+    "paper/all_systems.py": [*NETWORK, "--systems", "rmac", "siamac", "paper"],
+    **{f"paper/figure{n}.py": NETWORK for n in (1, 3, 4, 5, 6, 7)},
+    "paper/fine_tuned.py": [*NETWORK, *OFFICIAL, "--systems", "rmac"],
     "paper/local.py": ["--data", "DATA", "--max-size", "128"],
-    "paper/table1.py": [*NETWORK, "--systems", "rmac", "siamac", "paper"],
-    "paper/table2.py": [*NETWORK, "--systems", "rmac"],
-    "paper/table3.py": [*NETWORK, *OFFICIAL, "--systems", "rmac"],
+    "paper/sweep_components.py": [*CLUSTERS, "--values", "2", "4", "--plot", "figure.png"],
+    "paper/sweep_dimensions.py": [*CLUSTERS, "--values", "8", "16"],
+    "paper/sweep_places.py": [*CLUSTERS, "--values", "0", "1"],
+    "paper/table1.py": [*NETWORK, *OFFICIAL],
+    "paper/table2.py": NETWORK,
+    "paper/table3.py": NETWORK,
 }
 PROGRAMS = sorted(
     str(path.relative_to(HERE))

@@ -1,127 +1,52 @@
-"""Figure 4: how much of each region lies on the object, for clusters and for R-MAC's squares.
+"""Figure 4: share of regions whose precision reaches a threshold.
 
-    python benchmarks/paper/figure4.py --data ../shared/data --store .cache/maps
+    python benchmarks/paper/figure4.py --data ../shared/data --out paper/
 
-The precision of a region is the share of its cells inside the query's box. Regions are those of
-the whole photo of each query. Prints the share of regions whose precision is at least so much,
-pooled over photos; `--plot FILE` draws it. The row "a random cell" is the share of photos' cells
-that are inside the box, the mean precision of regions that know nothing. Boxes are rectangles, so
-this measure favours squares; small regions are more often wholly inside, which favours clusters.
-Therefore a row of squares as small as the clusters (`--small-level`) stands beside them. Parts are
-the levels of the grid, or the partitions into 5 clusters, into 20, and into 5 by colour.
+The precision of a region is the area of it inside the query's box by its area. Clusters of 5 and
+15, no colours, against about 20 squares of R-MAC; `all_regions.py` has all kinds and their parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
-from sweeps import plot_curves
-from systems import (
-    MISSING,
-    OF_NETWORKS,
-    Task,
-    given_tasks,
-    make_parser,
-    make_system,
-    named_for,
-    read_settings,
-)
+from all_regions import THRESHOLDS, measure, shares_above
+from pictures import N_FIT, Drawing, draw_curves, main, spread
+from systems import Settings, Task, make_system
 
-from sklearn_cmac import ActivationMap
 from sklearn_cmac._markdown import as_table
-from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.pipelines import SYSTEMS
 
-THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-
-
-class Measured(NamedTuple):
-    """Precision, part and share of the map of each region, and the share of the boxes."""
-
-    precision: np.ndarray
-    part: np.ndarray
-    area: np.ndarray
-    box_share: float
+GRID = np.linspace(0, 1, 101)
+CLUSTERS = {"regions__n_clusters": (5, 15), "regions__n_color_clusters": 0}
 
 
-def precisions(record: ActivationMap, box: Any) -> tuple[np.ndarray, float]:
-    """Of each region (R,) the share of its cells inside a box, and the box's share of the map."""
-    rows, cols, _ = record.cells_inside(box)
-    inside = np.zeros(record.shape, bool)
-    inside[rows, cols] = True
-    masks = record.regions.masks()
-    return (masks & inside).sum((1, 2)) / masks.sum((1, 2)), float(inside.mean())
-
-
-def measure(pipeline: Any, task: Task) -> Measured:
-    """Regions of the whole photos of a task's queries against their boxes."""
-    proposing = Corridor(pipeline).proposing.fit(task.fit_on)
-    queries = task.benchmark.queries
-    records = proposing.transform([query.photo for query in queries])
-    found, shares = zip(*(precisions(r, query.box) for r, query in zip(records, queries)))
-    parts = [record.regions.kinds + 1 for record in records]
-    areas = [record.regions.areas / np.prod(record.shape) for record in records]
-    merged = [np.concatenate(arrays) for arrays in (found, parts, areas)]
-    return Measured(*merged, float(np.mean(shares)))
-
-
-def shares_above(values: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """The share of values that are at least each threshold."""
-    return (values[:, None] >= np.asarray(thresholds) - 1e-9).mean(axis=0)
-
-
-def row(task: str, label: str, measured: Measured, chosen: Any = slice(None)) -> list[str]:
-    """Cells of the table for some of the regions."""
-    values, areas = measured.precision[chosen], measured.area[chosen]
-    cells = [f"{100 * share:.1f}" for share in shares_above(values, THRESHOLDS)]
-    return [
-        task,
-        label,
-        str(len(values)),
-        f"{100 * areas.mean():.1f}",
-        f"{values.mean():.3f}",
-        *cells,
-    ]
-
-
-def main() -> None:
-    parser = make_parser(__doc__, networks=("efficientnet_lite0",))
-    names = ["rmac", "paper", "cmac"]
-    parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=names)
-    parser.add_argument("--small-level", type=int, default=6, help="of R-MAC's grid")
-    parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
-    args = parser.parse_args()
-    settings, tasks = read_settings(args), given_tasks(args)
-    grid = np.linspace(0, 1, 101)
-    for backbone in args.networks:
-        if backbone not in settings.weights or not tasks:
-            print(f"{settings.label(backbone)}: {MISSING} without weights and photos")
-            continue
-        rows, curves = [], {}
-        for task in tasks.values():
-            for name in args.systems:
-                label = SYSTEMS[name].label
-                found = measure(make_system(name, backbone, settings), task)
-                curves[f"{label}, {task.name}"] = shares_above(found.precision, grid)
-                rows.append(row(task.name, label, found))
-                for part in np.unique(found.part):
-                    rows.append(row(task.name, f"{label}, part {part}", found, found.part == part))
-            level = args.small_level
-            small = make_system("rmac", backbone, settings, regions__n_levels=level)
-            found = measure(small, task)
-            rows.append(row(task.name, f"squares of level {level}", found, found.part == level))
-            blank = [""] * len(THRESHOLDS)
-            rows.append([task.name, "a random cell", "", "", f"{found.box_share:.3f}", *blank])
-        header = ["queries of", "regions", "n", "area, %", "mean precision"]
-        header += [f"≥ {threshold:g}" for threshold in THRESHOLDS]
-        print(f"{settings.label(backbone)}; shares in percent\n\n{as_table(header, rows)}\n")
-        if args.plot is not None:
-            file = named_for(args.plot, backbone)
-            plot_curves(file, grid, curves, "precision", "share of regions at least that precise")
+def draw(tasks: Mapping[str, Task], settings: Settings, network: str) -> Drawing:
+    """A panel for each task."""
+    systems = {
+        "R-MAC": make_system("rmac", network, settings),
+        "clusters": make_system("paper", network, settings, **CLUSTERS),
+    }
+    figure, axes = plt.subplots(
+        1, len(tasks), figsize=(5 * len(tasks), 4), squeeze=False, layout="constrained"
+    )
+    rows, sentences = [], []
+    for ax, task in zip(axes.flat, tasks.values()):
+        fewer = replace(task, fit_on=spread(task.fit_on, N_FIT))
+        found = {name: measure(pipeline, fewer).precision for name, pipeline in systems.items()}
+        heights = {name: 100 * shares_above(values, GRID) for name, values in found.items()}
+        draw_curves(ax, GRID, heights, "precision", "regions that reach it, in %")
+        ax.set_title(task.name)
+        for name, values in found.items():
+            shares = [f"{100 * share:.1f}" for share in shares_above(values, THRESHOLDS)]
+            rows.append([task.name, name, str(len(values)), *shares])
+        reached = (f"{heights[name][90]:.0f}% of {name}" for name in ("clusters", "R-MAC"))
+        sentences.append(f"{task.name}: {' and '.join(reached)} reach a precision of 0.9")
+    header = ["queries of", "regions", "n", *(f"≥ {threshold:g}" for threshold in THRESHOLDS)]
+    return Drawing(figure, f"{'; '.join(sentences)}.", as_table(header, rows))
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, "figure4", draw)

@@ -2,9 +2,9 @@
 
     python benchmarks/paper/local.py --data ../shared/data --max-size 640 --store .cache/sift
 
-Same photos, queries and layout as `table1.py`. Bags of words are also verified: the first photos
-are sorted by how many of their features a transformation of the query's explains (RANSAC). Prints
-mAP in percent with a 95% interval over queries, and seconds per photo.
+Same photos, queries and layout as `all_systems.py`. Bags of words are also verified: the first
+photos are sorted by how many of their features a transformation of the query's explains (RANSAC).
+Prints mAP in percent with a 95% interval over queries, and seconds per photo.
 """
 
 from __future__ import annotations

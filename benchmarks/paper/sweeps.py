@@ -1,4 +1,4 @@
-"""Curves of mAP as one parameter of a system changes: Figures 3, 5 and 6."""
+"""Curves of mAP as one parameter of a system changes."""
 
 from __future__ import annotations
 
@@ -33,27 +33,31 @@ def sweep(
     values: Sequence[Any],
     tasks: Mapping[str, Task],
     settings: Settings,
-    backbone: str,
+    network: str,
     crops: Sequence[str],
+    **fixed: Any,
 ) -> dict[str, dict[Any, dict[str, Row]]]:
     """Rows of systems as one parameter changes: label of the system, value, "task crop".
+
+    `fixed` are parameters that all have.
 
     A system without the parameter is measured once, and is the same at each value.
     """
     found: dict[str, dict[Any, dict[str, Row]]] = {}
     for name in systems:
         label, learned = SYSTEMS[name].label, SYSTEMS[name].learned
-        fixed = path not in make_system(name, backbone, settings).get_params()
+        without = path not in make_system(name, network, settings).get_params()
         found[label] = {}
-        for value in values[:1] if fixed else values:
+        for value in values[:1] if without else values:
             print(f"{label}, {path}={value}", file=sys.stderr, flush=True)
-            pipeline = make_system(name, backbone, settings, **({} if fixed else {path: value}))
+            params = fixed if without else {**fixed, path: value}
+            pipeline = make_system(name, network, settings, **params)
             rows = {}
             for task in tasks.values():
                 measured = measure(pipeline, task, settings, crops, learned=learned)
                 for crop in crops:
                     rows[f"{task.name} {crop}"] = measured[crop, "plain"]
-            found[label]["any" if fixed else value] = rows
+            found[label]["any" if without else value] = rows
     return found
 
 
@@ -84,24 +88,17 @@ def plot_curves(
     file: Path, values: Sequence[Any], curves: Mapping[str, Sequence[float]], x: str, y: str
 ) -> None:
     """Curves in one picture; needs matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from pictures import draw_curves, plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, heights in curves.items():
-        axes.plot(values, heights, marker="." if len(values) < 30 else "", label=name)
-    axes.set(xlabel=x, ylabel=y)
-    axes.legend(fontsize="small")
-    axes.grid(alpha=0.3)
+    draw_curves(axes, values, curves, x, y)
     figure.savefig(file, dpi=120)
 
 
 def run(
     description: str, path: str, label: str, values: Sequence[Any], systems: Sequence[str]
 ) -> None:
-    """The command line of a figure: a table for each network, and a picture if asked for."""
+    """The command line of a sweep: a table for each network, and a picture if asked for."""
     parser = make_parser(description, networks=("efficientnet_lite0",))
     parser.add_argument("--values", nargs="+", type=type(values[0]), default=list(values))
     parser.add_argument("--systems", nargs="+", choices=OF_NETWORKS, default=list(systems))
@@ -109,12 +106,12 @@ def run(
     parser.add_argument("--plot", type=Path, help="a picture of the curves; needs matplotlib")
     args = parser.parse_args()
     settings, tasks = read_settings(args), given_tasks(args)
-    for backbone in args.networks:
-        if backbone not in settings.weights or not tasks:
-            print(f"{settings.label(backbone)}: {MISSING} without weights and photos")
+    for network in args.networks:
+        if network not in settings.weights or not tasks:
+            print(f"{settings.label(network)}: {MISSING} without weights and photos")
             continue
-        found = sweep(args.systems, path, args.values, tasks, settings, backbone, args.crops)
-        print(f"{settings.label(backbone)}\n\n{sweep_table(found, label)}\n", flush=True)
+        found = sweep(args.systems, path, args.values, tasks, settings, network, args.crops)
+        print(f"{settings.label(network)}\n\n{sweep_table(found, label)}\n", flush=True)
         if args.plot is not None:
             curves = sweep_curves(found, args.values)
-            plot_curves(named_for(args.plot, backbone), args.values, curves, label, "mAP in %")
+            plot_curves(named_for(args.plot, network), args.values, curves, label, "mAP in %")

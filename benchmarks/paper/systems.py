@@ -25,12 +25,14 @@ from sklearn_cmac.datasets import (
     load_oxford5k,
     load_paris6k,
     load_photo_folder,
+    make_object_scenes,
 )
 from sklearn_cmac.evaluation import Row, evaluate
 from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import Chain, make_chain
 
 MISSING = "not available"
+SCENE = (480, 360)
 CROPS = {"X": "activations", "I": "image"}
 STEPS: dict[str, Chain] = {
     "plain": make_chain(),
@@ -43,17 +45,33 @@ OF_NETWORKS = [name for name, system in SYSTEMS.items() if system.only != "sift"
 
 
 class Network(NamedTuple):
-    """A network that the tables have rows for, and whether its weights are installed."""
+    """A network that the tables have rows for, and which file its weights come in.
+
+    `architecture` is the backbone's name in the package. Without a file, weights are installed.
+    """
 
     label: str
-    embedded: bool = False
+    architecture: str
+    file: str = ""
+
+    @property
+    def embedded(self) -> bool:
+        return not self.file
 
 
 NETWORKS = {
-    "efficientnet_lite0": Network("EfficientNet-Lite0", embedded=True),
-    "vgg16": Network("VGG16"),
-    "resnet101": Network("ResNet101"),
+    "efficientnet_lite0": Network("EfficientNet-Lite0", "efficientnet_lite0"),
+    "vgg16": Network("VGG16", "vgg16", "the ImageNet weights of torchvision"),
+    "resnet101": Network("ResNet101", "resnet101", "the ImageNet weights of torchvision"),
+    "siamac": Network(
+        "VGG16 of siaMAC", "vgg16", "a VGG16 with MAC that cnnimageretrieval-pytorch published"
+    ),
+    "dir": Network(
+        "ResNet101 of DIR", "resnet101", "a ResNet101 that deep-image-retrieval published"
+    ),
 }
+LARGE = ("Oxford105k", "Paris106k")
+OF_IMAGENET = ("efficientnet_lite0", "vgg16", "resnet101")
 
 
 @dataclass
@@ -75,7 +93,8 @@ class Settings:
     """What is the same for all rows.
 
     `weights` has an entry for each network that there are weights for: "default", a file, or
-    None for seeded random numbers. `shrinkage` None leaves each system its own.
+    None for seeded random numbers. `shrinkage` None leaves each system its own. `boxes` and
+    `detector` tell where the proposals of DIR-RPN come from.
     """
 
     weights: Mapping[str, Any] = field(default_factory=lambda: {"efficientnet_lite0": "default"})
@@ -83,30 +102,35 @@ class Settings:
     store: str | None = None
     shrinkage: float | None = None
     folder: Path | None = None
+    boxes: Path | None = None
+    detector: str | None = None
 
-    def label(self, backbone: str) -> str:
+    def random(self, network: str) -> bool:
+        """Whether a network has seeded random numbers for weights."""
+        return self.weights.get(network, "") is None
+
+    def label(self, network: str) -> str:
         """The network's name, marked where its weights are random."""
-        random = self.weights.get(backbone, "") is None
-        return NETWORKS[backbone].label + (" (random weights)" if random else "")
+        return NETWORKS[network].label + " (random weights)" * self.random(network)
 
 
-def systems_on(backbone: str, names: Iterable[str]) -> list[str]:
+def systems_on(network: str, names: Iterable[str]) -> list[str]:
     """Those of the named systems that there are on a network."""
-    return [name for name in names if SYSTEMS[name].only in (None, backbone)]
+    return [name for name in names if SYSTEMS[name].only in (None, network)]
 
 
-def make_system(name: str, backbone: str, settings: Settings, **params: Any) -> Pipeline:
+def make_system(name: str, network: str, settings: Settings, **params: Any) -> Pipeline:
     """The pipeline of a system on a network; `params` come last."""
     system = SYSTEMS[name]
     given: dict[str, Any] = {
-        "features__backbone": backbone,
-        "features__weights": settings.weights[backbone],
+        "features__backbone": NETWORKS[network].architecture,
+        "features__weights": settings.weights[network],
         "features__max_size": settings.max_size,
         "features__store": settings.store,
     }
-    if settings.shrinkage is not None:
+    if settings.shrinkage is not None and params.get("layer") is None:
         given["whiten__shrinkage"] = settings.shrinkage
-    given.update(system.of_network(backbone))
+    given.update(system.of_network(NETWORKS[network].architecture))
     return system.make(**{**given, **params})
 
 
@@ -137,20 +161,20 @@ def measure(
 
 def measure_system(
     name: str,
-    backbone: str,
+    network: str,
     task: Task | None,
     settings: Settings,
     crops: Iterable[str] = CROPS,
     steps: Iterable[str] = ("plain",),
 ) -> dict[tuple[str, str], Row]:
     """The same for a named system; nothing where photos or weights are missing."""
-    if task is None or backbone not in settings.weights:
+    if task is None or network not in settings.weights:
         return {}
     if SYSTEMS[name].learned and len(set(task.fit_labels) - {""}) == 0:
         return {}
     label = SYSTEMS[name].label
-    print(f"{settings.label(backbone)}, {label}, {task.name}", file=sys.stderr, flush=True)
-    pipeline = make_system(name, backbone, settings)
+    print(f"{settings.label(network)}, {label}, {task.name}", file=sys.stderr, flush=True)
+    pipeline = make_system(name, network, settings)
     return measure(pipeline, task, settings, crops, steps, SYSTEMS[name].learned)
 
 
@@ -221,6 +245,17 @@ def local_tasks(data: Path | None) -> dict[str, Task]:
     }
 
 
+def scene_tasks() -> dict[str, Task]:
+    """Made photos, so that everybody has some: each photo of an object asks for the others."""
+    made, others = (make_object_scenes(5, 4, 6, size=SCENE, random_state=seed) for seed in (0, 1))
+    return {"made scenes": Task("made scenes", as_benchmark(made), others.photos, others.target)}
+
+
+def more_tasks(args: argparse.Namespace) -> dict[str, Task]:
+    """Photos that are no published benchmark: those under `--data`, or made ones without any."""
+    return local_tasks(args.data) or ({} if args.oxford else scene_tasks())
+
+
 def given_tasks(args: argparse.Namespace) -> dict[str, Task]:
     """All tasks that there are photos for."""
     official = {name: task for name, task in published_tasks(args).items() if task is not None}
@@ -231,7 +266,7 @@ def given_tasks(args: argparse.Namespace) -> dict[str, Task]:
 
 
 def make_parser(
-    description: str, *, networks: Sequence[str] = tuple(NETWORKS)
+    description: str, *, networks: Sequence[str] = OF_IMAGENET
 ) -> argparse.ArgumentParser:
     """The options that the scripts share."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
@@ -247,8 +282,8 @@ def make_parser(
         nargs="+",
         default=[],
         metavar="NETWORK=FILE",
-        help="weights of VGG16 and ResNet101: a file each, 'default' for torchvision's, or 'none' "
-        "for seeded random numbers; 'none' alone means both",
+        help="weights of networks: a file each, 'default' for torchvision's, or 'none' "
+        "for seeded random numbers; 'none' alone means all",
     )
     parser.add_argument("--max-size", type=int, default=1024)
     parser.add_argument("--shrinkage", type=float, help="of all whitening; default: each its own")
@@ -262,11 +297,13 @@ def read_settings(args: argparse.Namespace) -> Settings:
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
     return Settings(
-        parse_weights(args.weights, args.networks),
-        args.max_size,
+        parse_weights(args.weights, args.networks or list(NETWORKS)),
+        args.max_size or 1024,
         args.store,
         args.shrinkage,
-        args.out,
+        args.out and args.out / "kept",
+        getattr(args, "boxes", None),
+        getattr(args, "detector", None),
     )
 
 
@@ -287,6 +324,6 @@ def parse_weights(given: Iterable[str], networks: Sequence[str]) -> dict[str, An
     return weights
 
 
-def named_for(file: Path, backbone: str) -> Path:
+def named_for(file: Path, network: str) -> Path:
     """The name of a picture that is of one network."""
-    return file.with_stem(f"{file.stem}-{backbone}")
+    return file.with_stem(f"{file.stem}-{network}")
