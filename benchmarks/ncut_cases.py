@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -74,9 +74,9 @@ def above_rounding(vectors: np.ndarray) -> np.ndarray:
     return np.linalg.norm(unit, axis=1) > 1e-6
 
 
-def generated() -> Iterator[Case]:
+def generated(sizes: Sequence[int]) -> Iterator[Case]:
     rng = np.random.default_rng(7)
-    for n in (300, 900):
+    for n in sizes:
         centers = rng.random((9, 4)) * [4, 1, 0.5, 0.2]
         kinds = {
             "uniform, C=5": rng.random((n, 5)),
@@ -159,10 +159,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=Path, default=HERE.parent / "shared/ncut_cases")
     parser.add_argument("--before", type=Path, help="a checkout to compare with")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[300, 900], help="of made points")
     args = parser.parse_args()
     versions = ({"before": args.before} if args.before else {}) | {"now": HERE}
     scores: dict[tuple[str, str, str], list[tuple[float, ...]]] = defaultdict(list)
-    cases = [*stored(args.cases), *generated()]
+    cases = [*stored(args.cases), *generated(args.sizes)]
     for start in range(0, len(cases), AT_ONCE):
         batch = cases[start : start + AT_ONCE]
         found = {name: cut_by(checkout, batch) for name, checkout in versions.items()}

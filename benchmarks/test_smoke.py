@@ -41,6 +41,7 @@ ARGUMENTS = {
     "landmarks.py": [*STORE, "--shrinkage", "1"],
     "lobpcg.py": [*STORE, "--cells", "768", "--photos", "1", "--rounds", "1"],
     "ncut.py": [*STORE, "--cells", "768", "--photos", "1", "--rounds", "1"],
+    "ncut_cases.py": ["--cases", "DATA/ncut_cases", "--sizes", "150"],
     "ncut_map.py": STORE,
     "neighbors.py": ["--photos", "2000", "--dimension", "16", "--rounds", "3"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
