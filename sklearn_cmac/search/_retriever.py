@@ -321,6 +321,7 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         -------
         list of DescribedQuery
         """
+        needs = self.needs if needs is None else needs
         corridor = Corridor(self.pipeline_)
         names = [name_of(query) for query in queries]
         if records is None:
@@ -330,9 +331,10 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
             found = zip(names, corridor.described(records), queries)
             return [DescribedQuery(name, row, photo=query) for name, row, query in found]
         vectors = corridor.vectors(records)
+        maps = records if "maps" in needs else [None] * len(records)
         return [
             DescribedQuery(*parts)
-            for parts in zip(names, corridor.summed(vectors), vectors, records, queries)
+            for parts in zip(names, corridor.summed(vectors), vectors, maps, queries)
         ]
 
     def first_rankings(
