@@ -156,6 +156,14 @@ def test_the_band_holds_all_similarities(kernel, c, scale):
     np.testing.assert_allclose(band.dot(vectors), dense @ vectors, atol=5e-2)
 
 
+@pytest.mark.parametrize("c", [3, 4])
+def test_the_band_holds_normal_numbers_only(c):
+    # Smaller ones are right, but processors multiply them many times slower.
+    points = clumps(c=c) * [1, 30, 30, 30][:c]
+    for *_, tile in BandedSimilarity(points, SMALLEST_SCALE, "gaussian")._tiles:
+        assert not ((tile > 0) & (tile < np.finfo("f4").tiny)).any()
+
+
 @given(st.integers(1, 4), st.integers(2, 400), st.integers(0, 99), st.booleans())
 @settings(max_examples=30)
 def test_the_largest_distance_is_exact(c, n, seed, on_a_sphere):

@@ -27,6 +27,7 @@ from scipy.spatial.distance import cdist
 
 # Similarities below this are no edges of the graph.
 FAINT = 1e-6
+_VANISHING = 1e-30
 _TILE = 128
 _BLOCK = 16
 # Residual of an eigenpair that is good enough for labels, and what it may be of the gap to the
@@ -112,8 +113,10 @@ def _apply_kernel(tile: np.ndarray, kernel: str) -> None:
         np.negative(tile, out=tile)
         np.sqrt(tile, out=tile)
         tile *= -2
-    # What is left below 1e-6 in a tile weighs too little to be looked for.
+    # What is left below 1e-6 in a tile weighs too little to be looked for. What has no
+    # normal number in single precision would make each product with it many times slower.
     np.exp(tile, out=tile)
+    tile[tile < _VANISHING] = 0
 
 
 def largest_distance(points: np.ndarray) -> float:
