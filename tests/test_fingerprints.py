@@ -268,7 +268,8 @@ def computed():
     proposers = {
         "grid": GridRegions(),
         "ncut": NCutClusterer(4, 4, scale=0.2, grow=0.15, spatial_weight=0.3),
-        "tree": TreeRegions(),
+        # Smaller branches divide the groups, whose cells are nearly alike.
+        "tree": TreeRegions(min_area=0.3),
     }
     for name, step in proposers.items():
         proposed = step.fit(embedded).transform(embedded)
