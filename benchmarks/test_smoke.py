@@ -46,6 +46,7 @@ ARGUMENTS = {
     "neighbors.py": ["--photos", "2000", "--dimension", "16", "--rounds", "3"],
     "repeatable.py": ["--data", "DATA", "--photos", "2"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
+    "scales.py": [*STORE, "--sizes", "128", "96+64", "--systems", "rmac"],
     "sizes.py": [*STORE, "--sizes", "96", "--plot", "figure.png"],
     "throughput.py": ["--data", "DATA", "--photos", "4", "--rounds", "1"],
     "paper/__main__.py": NETWORK,

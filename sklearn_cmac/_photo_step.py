@@ -6,11 +6,11 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, ClassVar
 
 import joblib
 import numpy as np
-from PIL import Image
 from sklearn.base import BaseEstimator
 
 from sklearn_cmac._progress import show_progress
@@ -23,14 +23,17 @@ from sklearn_cmac.photos import (
     PhotoError,
     Query,
     as_photo,
-    digest_source,
     errors_of,
     name_of,
     read_source,
 )
+from sklearn_cmac.pixels import Content
 from sklearn_cmac.store import ArrayStore
 
 Arrays = Mapping[str, np.ndarray]
+
+# All that the arrays of one view of a photo depend on besides the photo.
+Settings = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class _Stopped:
 
 
 class PhotoStep(RecordStep, BaseEstimator):
-    """Describes photos one by one. Subclasses say how, and what that depends on.
+    """Describes photos one by one, from one view or several. Subclasses say how.
 
     A box of a `Query` is cut out of the photo before (``query_crop="image"``, crop I), or
     out of what the whole photo was described by (``"activations"``, crop X).
@@ -56,21 +59,23 @@ class PhotoStep(RecordStep, BaseEstimator):
     _prefer: ClassVar[str | None] = None
 
     @abstractmethod
-    def _settings(self) -> tuple[Any, ...]:
-        """All that arrays of a photo depend on besides the photo."""
+    def _settings(self) -> list[Settings]:
+        """Of each view of a photo, all that its arrays depend on besides the photo."""
+
+    def _views_of(self, content: Content, cut: Box | None) -> Sequence[int]:
+        """Which of the views there are of a photo, or of a box cut out of it."""
+        return (0,)
 
     @abstractmethod
-    def _compute(
-        self, source: bytes | Image.Image | np.ndarray, name: str, cut: Box | None
-    ) -> Arrays:
-        """The named arrays that describe a photo, or a box cut out of it."""
+    def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
+        """The named arrays that describe a photo, or a box cut out of it, in one view."""
 
     @abstractmethod
-    def _as_record(self, arrays: Arrays, path: str | None) -> Any:
-        """The record of these arrays, which are in a file if there is a path."""
+    def _as_record(self, views: list[tuple[Arrays, str | None]]) -> Any:
+        """The record of the arrays of all views, each with its file if it is in one."""
 
     def __fingerprint__(self) -> tuple[Any, ...]:
-        return (*self._settings(), self.query_crop)
+        return (*chain.from_iterable(self._settings()), self.query_crop)
 
     def transform(self, X: Sequence[Item]) -> list[Any]:
         """Describe photos.
@@ -153,7 +158,7 @@ class PhotoStep(RecordStep, BaseEstimator):
         return {}
 
     def _describe_or_error(
-        self, item: Item, settings: tuple[Any, ...], stopping: list[BaseException]
+        self, item: Item, settings: list[Settings], stopping: list[BaseException]
     ) -> Any:
         if stopping:
             return None
@@ -164,19 +169,26 @@ class PhotoStep(RecordStep, BaseEstimator):
         except Exception as error:
             return _Stopped(error)
 
-    def _describe(self, item: Photo | Query, settings: tuple[Any, ...]) -> Any:
+    def _describe(self, item: Photo | Query, settings: list[Settings]) -> Any:
         photo, box = _parts(item)
         cut = box if self.query_crop == "image" else None
         with errors_of(photo.name):
-            source = read_source(photo)
+            content = Content(read_source(photo), photo.name)
+        views = [
+            self._kept(content, cut, view, settings[view]) for view in self._views_of(content, cut)
+        ]
+        return self.crop_record(self._as_record(views), photo if cut is not None else item)
+
+    def _kept(
+        self, content: Content, cut: Box | None, view: int, settings: Settings
+    ) -> tuple[Arrays, str | None]:
+        """The arrays of a view, and the file that they are in if there is a store."""
         if self.store is None:
-            record = self._as_record(self._compute(source, photo.name, cut), None)
-        else:
-            key = fingerprint(digest_source(source), cut, settings, numerics=["maps"])
-            store = ArrayStore(self.store)
-            arrays = store.get_or_compute(key, lambda: self._compute(source, photo.name, cut))
-            record = self._as_record(arrays, str(store.path(key).resolve()))
-        return self.crop_record(record, photo if cut is not None else item)
+            return self._compute(content, cut, view), None
+        key = fingerprint(content.digest, cut, settings, numerics=["maps"])
+        store = ArrayStore(self.store)
+        arrays = store.get_or_compute(key, lambda: self._compute(content, cut, view))
+        return arrays, str(store.path(key).resolve())
 
 
 def _parts(item: Photo | Query) -> tuple[Photo, Box | None]:

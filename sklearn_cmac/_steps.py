@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import (
     ActivationMap,
     Records,
@@ -176,7 +177,8 @@ class TableOrSequenceStep(TableStep, auto_wrap_output_keys=None):  # type: ignor
         check_is_fitted(self)
         self._check_params()
         if not is_table(X):
-            return self._transform_photos(X)
+            with one_thread():
+                return self._transform_photos(X)
         table = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return _wrap_data_with_container("transform", self._transform_rows(table), X, self)
 

@@ -9,6 +9,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_cmac._steps import TableStep, is_table
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import Vectors, check_vectors
 
 
@@ -75,4 +76,5 @@ class L2Aggregator(TableStep, BaseEstimator):
         if is_table(X):
             return normalize(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
         records = check_vectors(X, self, self.n_features_in_)
-        return normalize(np.stack([record.weights @ record.vectors for record in records]))
+        with one_thread():
+            return normalize(np.stack([record.weights @ record.vectors for record in records]))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
-from sklearn_cmac._photo_step import Arrays, PhotoStep
+from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
 from sklearn_cmac.maps import ActivationMap, MapArrays, MapSource
 from sklearn_cmac.networks import Backbone, get_backbone
 from sklearn_cmac.photos import Box, Item, Photo, PhotoError, check_box_inside
-from sklearn_cmac.pixels import decode, scaled_box
+from sklearn_cmac.pixels import Content, scaled_box
 from sklearn_cmac.store import StoredMap
 
 
@@ -38,8 +38,13 @@ class ConvFeatureExtractor(PhotoStep):
         EfficientNet-Lite0, "conv5_3" for VGG16, "layer4" for ResNet101, the last for others.
     max_size : int or None, default=1024
         Pixels of the long side to which larger photos are scaled down.
+    scales : sequence of float, default=(1.0,)
+        Sizes at which a photo is described, as shares of `max_size`, such as ``(1, 0.75)``. All
+        steps that follow work on the maps of all sizes, and the descriptor is one. A size that a
+        photo does not reach counts as its own, and each size counts once. Of a box that is cut
+        out (crop I), sizes that leave too little for the network are left out.
     enlarge : bool, default=False
-        Whether smaller photos are scaled up to `max_size`.
+        Whether smaller photos are scaled up, to each size.
     query_crop : {"activations", "image"}, default="activations"
         What the box of a `Query` means: describe the whole photo and keep the activations
         inside the box ("crop X" in the paper), or cut the photo and describe that
@@ -86,6 +91,7 @@ class ConvFeatureExtractor(PhotoStep):
         "weights": [str, os.PathLike, None],
         "layer": [str],
         "max_size": [Interval(Integral, 1, None, closed="left"), None],
+        "scales": ["array-like"],
         "enlarge": ["boolean"],
         "query_crop": [StrOptions({"activations", "image"})],
         "store": [str, os.PathLike, None],
@@ -103,6 +109,7 @@ class ConvFeatureExtractor(PhotoStep):
         weights: str | os.PathLike[str] | None = "default",
         layer: str = "default",
         max_size: int | None = 1024,
+        scales: Sequence[float] = (1.0,),
         enlarge: bool = False,
         query_crop: str = "activations",
         store: str | os.PathLike[str] | None = None,
@@ -115,6 +122,7 @@ class ConvFeatureExtractor(PhotoStep):
         self.weights = weights
         self.layer = layer
         self.max_size = max_size
+        self.scales = scales
         self.enlarge = enlarge
         self.query_crop = query_crop
         self.store = store
@@ -140,7 +148,7 @@ class ConvFeatureExtractor(PhotoStep):
         Raises
         ------
         ValueError
-            If there is no such backbone or layer, or its weights are missing.
+            If there is no such backbone or layer, its weights are missing, or scales are none.
         """
         backbone = self.network
         self.n_features_out_ = backbone.channels
@@ -167,18 +175,36 @@ class ConvFeatureExtractor(PhotoStep):
         PhotoError
         """
         if self.query_crop == "image":
-            scaled_box(box, photo_size, name, **self._scaling())
+            scaled_box(box, photo_size, name, **self._scaling(max(self._sizes(), key=_or_infinite)))
 
-    def _scaling(self) -> dict[str, Any]:
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        scales = list(self.scales)
+        if not scales or not all(isinstance(s, Real) and 0 < s < np.inf for s in scales):
+            raise InvalidParameterError(
+                f"scales are numbers above 0, at least one, as shares of max_size; got {scales!r}"
+            )
+        if self.max_size is None and scales != [1]:
+            raise InvalidParameterError(
+                f"scales are shares of max_size, which is None; set it, or leave out {scales!r}"
+            )
+
+    def _sizes(self) -> list[int | None]:
+        """Pixels of the long side, for each scale."""
+        if self.max_size is None:
+            return [None]
+        return [max(1, round(scale * self.max_size)) for scale in self.scales]
+
+    def _scaling(self, size: int | None) -> dict[str, Any]:
         network = self.network
         return {
-            "max_size": self.max_size,
+            "max_size": size,
             "enlarge": self.enlarge,
             "multiple": network.multiple,
             "min_side": network.min_side,
         }
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _settings(self) -> list[Settings]:
         network = self.network
         fitted_with = getattr(self, "weights_sha256_", network.weights_sha256)
         if fitted_with != network.weights_sha256:
@@ -190,16 +216,32 @@ class ConvFeatureExtractor(PhotoStep):
         # In single precision all devices agree but for rounding; in half, a GPU computes in it.
         halved = self.precision == "float16" and self._device() != "cpu"
         arithmetic = "float16" if halved else "float32"
-        return (
-            "activations", network.fingerprint, self.max_size, self.enlarge, self.precision,
-            arithmetic,
-        )  # fmt: skip
+        return [
+            ("activations", network.fingerprint, size, self.enlarge, self.precision, arithmetic)
+            for size in self._sizes()
+        ]
 
-    def _compute(
-        self, source: bytes | Image.Image | np.ndarray, name: str, cut: Box | None
-    ) -> Arrays:
-        network, device = self.network, self._device()
-        rgb, photo_size = decode(source, name, box=cut, **self._scaling())
+    def _views_of(self, content: Content, cut: Box | None) -> Sequence[int]:
+        sizes = self._sizes()
+        if len(sizes) == 1:
+            return (0,)
+        longest = np.inf if self.enlarge else max(content.size)
+        reached = [min(_or_infinite(size), longest) for size in sizes]
+        views = sorted(map(reached.index, dict.fromkeys(reached)))
+        largest = max(views, key=reached.__getitem__)
+        return [v for v in views if v == largest or cut is None or self._fits(content, cut, v)]
+
+    def _fits(self, content: Content, cut: Box, view: int) -> bool:
+        """Whether what is cut out is large enough for the network."""
+        try:
+            scaled_box(cut, content.size, content.name, **self._scaling(self._sizes()[view]))
+        except PhotoError:
+            return False
+        return True
+
+    def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
+        network, device, name = self.network, self._device(), content.name
+        rgb, photo_size = content.decode(box=cut, **self._scaling(self._sizes()[view]))
         network.forward_on(device)  # weights that are missing or wrong are no photo's error
         try:
             activations = network.activations(rgb, device, self.precision)
@@ -223,7 +265,10 @@ class ConvFeatureExtractor(PhotoStep):
             "window": np.array(window, np.float64),
         }
 
-    def _as_record(self, arrays: Arrays, path: str | None) -> ActivationMap:
+    def _as_record(self, views: list[tuple[Arrays, str | None]]) -> ActivationMap:
+        return ActivationMap.of_maps([self._as_map(*view) for view in views])
+
+    def _as_map(self, arrays: Arrays, path: str | None) -> ActivationMap:
         activations, colors = arrays["activations"], arrays["colors"]
         height, width = activations.shape[:2]
         source: MapSource = MapArrays(activations, colors)
@@ -244,3 +289,7 @@ class ConvFeatureExtractor(PhotoStep):
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _or_infinite(size: int | None) -> float:
+    return np.inf if size is None else size

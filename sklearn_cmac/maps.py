@@ -164,11 +164,42 @@ class Regions:
         cells = [np.flatnonzero(mask) for mask in masks.reshape(len(self), -1)]
         return Regions.from_cells(cells, self.shape, self.kinds)
 
+    def resized(self, shape: tuple[int, int]) -> Regions:
+        """The same regions on a map of another size of the same photo.
+
+        A cell is in the regions in which its middle lies. A region with no such cell has those
+        in which the middles of its own cells lie.
+
+        Parameters
+        ----------
+        shape : (H, W)
+
+        Returns
+        -------
+        Regions
+        """
+        if shape == self.shape:
+            return self
+        rows, cols = (_middles(new, old) for new, old in zip(shape, self.shape))
+        found = self.masks()[:, rows[:, None], cols].reshape(len(self), -1)
+        back_rows, back_cols = (_middles(old, new) for new, old in zip(shape, self.shape))
+        holding = (back_rows[:, None] * shape[1] + back_cols).ravel()
+        cells = [
+            np.flatnonzero(inside) if inside.any() else np.unique(holding[own])
+            for inside, own in zip(found, self)
+        ]
+        return Regions.from_cells(cells, shape, self.kinds)
+
     def masks(self) -> np.ndarray:
         """Which cells belong to each region, as booleans of shape (R, H, W)."""
         masks = np.zeros((len(self), self.shape[0] * self.shape[1]), dtype=bool)
         masks[np.repeat(np.arange(len(self)), self.areas), self.indices] = True
         return masks.reshape(len(self), *self.shape)
+
+
+def _middles(n: int, among: int) -> np.ndarray:
+    """For each of `n` equal parts of a length, which of `among` equal parts its middle lies in."""
+    return ((2 * np.arange(n) + 1) * among) // (2 * n)
 
 
 def _check_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -263,6 +294,8 @@ class ActivationMap:
         Coordinates whose Euclidean distance compares two cells (eq. 2).
     regions : Regions, optional
         The proposed regions.
+    others : tuple of ActivationMap
+        The same photo at its other sizes, each with an embedding and regions of its own.
 
     Examples
     --------
@@ -282,6 +315,18 @@ class ActivationMap:
     box: Box | None = None
     embedding: np.ndarray | None = None
     regions: Regions | None = None
+    others: tuple[ActivationMap, ...] = ()
+
+    @classmethod
+    def of_maps(cls, maps: Sequence[ActivationMap]) -> ActivationMap:
+        """One record of a photo's maps at several sizes, of which the first stands for it."""
+        first, *others = maps
+        return replace(first, others=tuple(others)) if others else first
+
+    @property
+    def maps(self) -> list[ActivationMap]:
+        """The photo's maps, one a size, each as a record of its own."""
+        return [replace(self, others=()), *self.others] if self.others else [self]
 
     @classmethod
     def from_arrays(
@@ -350,8 +395,9 @@ class ActivationMap:
         return self.regions
 
     def __repr__(self) -> str:
-        height, width, channels = self.activations.shape
-        return f"ActivationMap({self.name!r}, {height}x{width} cells, {channels} channels)"
+        sizes = " + ".join("{}x{}".format(*record.shape) for record in self.maps)
+        channels = self.activations.shape[-1]
+        return f"ActivationMap({self.name!r}, {sizes} cells, {channels} channels)"
 
     def cells_inside(self, box: Box) -> tuple[slice, slice, Box]:
         """The cells whose centre lies inside a box of the photo, or else the nearest cell.
@@ -401,6 +447,7 @@ class ActivationMap:
             window=window,
             embedding=None,
             regions=None,
+            others=tuple(other.crop(box) for other in self.others),
         )
 
     def box_of(self, top: int, left: int, bottom: int, right: int) -> Box:
@@ -440,8 +487,9 @@ class RegionVectors:
         What each region counts for when they are summed. Default: 1 each.
     name : str
         The photo's name.
-    regions : Regions, optional
-        Where in the photo the vectors come from.
+    regions : tuple of Regions
+        Where in the photo the vectors come from: the regions of each of its maps, one map after
+        the other.
 
     Examples
     --------
@@ -454,7 +502,7 @@ class RegionVectors:
     vectors: np.ndarray
     weights: np.ndarray | None = None
     name: str = ""
-    regions: Regions | None = None
+    regions: tuple[Regions, ...] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -466,6 +514,22 @@ class RegionVectors:
 # What steps take. An object array or a pandas Series of the entries does as well.
 Records: TypeAlias = "Sequence[ActivationMap]"
 Vectors: TypeAlias = "Sequence[RegionVectors | ArrayLike]"
+
+
+def maps_of(records: Sequence[ActivationMap]) -> list[ActivationMap]:
+    """The maps of all photos at all sizes, one photo after the other."""
+    return [each for record in records for each in record.maps]
+
+
+def with_maps(
+    records: Sequence[ActivationMap], maps: Iterable[ActivationMap]
+) -> list[ActivationMap]:
+    """Records that have these maps, in the order of `maps_of`, in place of their own."""
+    remaining = iter(maps)
+    return [
+        ActivationMap.of_maps([next(remaining) for _ in range(1 + len(record.others))])
+        for record in records
+    ]
 
 
 def is_sequence(X: object) -> TypeGuard[Sequence[Any]]:

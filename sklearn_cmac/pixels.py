@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from sklearn_cmac.photos import Box, Photo, PhotoError, check_box_inside, errors_of, read_source
+from sklearn_cmac.photos import (
+    Box,
+    Photo,
+    PhotoError,
+    check_box_inside,
+    digest_source,
+    errors_of,
+    read_source,
+)
 
 
 def photo_size(source: Any) -> tuple[int, int]:
@@ -23,15 +32,39 @@ def size_of(source: bytes | Image.Image | np.ndarray, name: str) -> tuple[int, i
         return _upright_size(_open(source, name))
 
 
+class Content:
+    """What a photo consists of. It is read once, and decoded once for several sizes.
+
+    Parameters
+    ----------
+    source : bytes, PIL.Image.Image or ndarray
+        As `read_source` gives it.
+    name : str
+        For messages.
+    """
+
+    def __init__(self, source: bytes | Image.Image | np.ndarray, name: str):
+        self.source = source
+        self.name = name
+        self._decoded: dict[tuple[int, int], Image.Image] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, as hexadecimal digits."""
+        return digest_source(self.source)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright photo."""
+        return size_of(self.source, self.name)
+
+    def decode(self, **how: Any) -> tuple[np.ndarray, tuple[int, int]]:
+        """`decode`; sizes that ask for as much detail share what it costs."""
+        return _decode(self.source, self.name, self._decoded, **how)
+
+
 def decode(
-    source: bytes | Image.Image | np.ndarray,
-    name: str,
-    *,
-    max_size: int | None = None,
-    enlarge: bool = False,
-    box: Box | None = None,
-    multiple: int = 1,
-    min_side: int = 1,
+    source: bytes | Image.Image | np.ndarray, name: str, **how: Any
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Upright RGB pixels of a photo, scaled for a network.
 
@@ -66,6 +99,21 @@ def decode(
         If the content is no image, is damaged, is larger than Pillow's limit, or is too
         small.
     """
+    return _decode(source, name, {}, **how)
+
+
+def _decode(
+    source: bytes | Image.Image | np.ndarray,
+    name: str,
+    decoded: dict[tuple[int, int], Image.Image],
+    *,
+    max_size: int | None = None,
+    enlarge: bool = False,
+    box: Box | None = None,
+    multiple: int = 1,
+    min_side: int = 1,
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """`decode`, with the whole photo as it was decoded for earlier calls, by its size in pixels."""
     with errors_of(name):
         image = _open(source, name)
         _check_pixels(image, name)
@@ -85,8 +133,11 @@ def decode(
             # is kept, so the resampling below still sees more detail than it returns.
             room = max(1, round(2 * scale * min(image.size)))
             image.draft(None, (room, room))
-        image.load()
-        image = _to_rgb(ImageOps.exif_transpose(image))
+        detail = image.size
+        if detail not in decoded:
+            image.load()
+            decoded[detail] = _to_rgb(ImageOps.exif_transpose(image))
+        image = decoded[detail]
         across, down = image.width / photo_size[0], image.height / photo_size[1]
         area = x0 * across, y0 * down, x1 * across, y1 * down
         if target != image.size or area != (0, 0, *image.size):

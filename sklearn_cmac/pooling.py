@@ -33,32 +33,44 @@ class Pooler(StatelessStep, BaseEstimator):
         Returns
         -------
         list of RegionVectors
-            Vectors of shape (R, D) and weights of shape (R,) of each photo.
+            Vectors of shape (R, D) and weights of shape (R,) of each photo: the regions of its
+            first map, then those of its others.
 
         Raises
         ------
         PhotoError
             If a photo's activations are not finite.
         """
-        return [self._pool(record) for record in self._read(X)]
+        return [self._pool_all(record.maps) for record in self._read(X)]
 
-    def _pool(self, record: ActivationMap) -> RegionVectors:
-        activations, regions = np.asarray(record.activations), record.regions
-        assert regions is not None
+    def _pool_all(self, maps: list[ActivationMap]) -> RegionVectors:
+        """The regions of all maps of a photo. An area counts as its share of the photo."""
+        vectors = np.concatenate([self._pool(each) for each in maps])
+        regions = tuple(each.proposed for each in maps)
+        n_cells = [np.prod(each.shape, dtype=np.float32) for each in regions]
+        weights = np.concatenate(
+            [self._region_weights(each, n_cells[0] / n) for each, n in zip(regions, n_cells)]
+        )
+        return RegionVectors(vectors, weights, maps[0].name, regions)
+
+    def _pool(self, record: ActivationMap) -> np.ndarray:
+        """Vectors (R, D) of the regions of one map."""
+        activations, regions = np.asarray(record.activations), record.proposed
         if regions.shape != activations.shape[:2]:
             raise PhotoError(f"{record.name}: its regions are of a {regions.shape} map, not of it")
         cells = self._weigh(activations).reshape(-1, activations.shape[-1])
         vectors = np.stack([self._reduce(cells[region]) for region in regions])
         if not np.isfinite(vectors).all():
             raise PhotoError(f"{record.name}: its activations are not finite numbers")
-        return RegionVectors(vectors, self._region_weights(regions), record.name, regions)
+        return vectors
 
-    def _region_weights(self, regions: Regions) -> np.ndarray:
+    def _region_weights(self, regions: Regions, cell: np.float32) -> np.ndarray:
+        """What each region counts for, on a map whose cells have this area."""
         areas = regions.areas.astype(np.float32)
         if self.region_weight == "area":
-            return areas
+            return areas * cell
         if self.region_weight == "sqrt_area":
-            return np.sqrt(areas)
+            return np.sqrt(areas * cell)
         if self.region_weight == "center":
             prior = centrality(*regions.shape).ravel()[regions.indices]
             return np.add.reduceat(prior, regions.indptr[:-1]) / areas

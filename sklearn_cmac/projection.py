@@ -16,7 +16,7 @@ from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import validate_data
 
 from sklearn_cmac._steps import Seed, TableOrSequenceStep, is_table, kept_components
-from sklearn_cmac.maps import ActivationMap, Records, check_records
+from sklearn_cmac.maps import ActivationMap, Records, check_records, maps_of, with_maps
 from sklearn_cmac.photos import PhotoError
 
 
@@ -120,7 +120,7 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
             if len(rows) > self.max_samples:
                 rows = rows[_draw(len(rows), self.max_samples, rng)]
         else:
-            rows = self._sample_cells(check_records(X, self), rng)
+            rows = self._sample_cells(maps_of(check_records(X, self)), rng)
             self.n_features_in_ = rows.shape[1]
             self._forget("feature_names_in_")
         if len(rows) < 2:
@@ -169,7 +169,9 @@ class ActivationPCA(TableOrSequenceStep, BaseEstimator):
         return sample.astype(np.float32) if sample.dtype == np.float16 else sample
 
     def _transform_photos(self, X: object) -> list[ActivationMap]:
-        return [replace(record, embedding=self._embed(record)) for record in check_records(X, self)]
+        records = check_records(X, self)
+        maps = maps_of(records)
+        return with_maps(records, (replace(each, embedding=self._embed(each)) for each in maps))
 
     def _embed(self, record: ActivationMap) -> np.ndarray:
         activations = record.activations

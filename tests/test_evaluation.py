@@ -292,9 +292,9 @@ def test_the_network_runs_once_on_a_photo_that_is_ranked_and_asked_with(
     system, calls = rmac().fit(others.photos), []
     compute = ConvFeatureExtractor._compute
 
-    def counting(self, source, name, cut):
+    def counting(self, content, cut, view):
         calls.append(cut)
-        return compute(self, source, name, cut)
+        return compute(self, content, cut, view)
 
     some = Bunch(photos=scenes.photos[:10], target=["a"] * 3 + ["b"] * 6 + [""], DESCR="")
     monkeypatch.setattr(ConvFeatureExtractor, "_compute", counting)

@@ -138,3 +138,17 @@ def test_records_pickle():
     copy = pickle.loads(pickle.dumps(record))
     np.testing.assert_array_equal(copy.activations, record.activations)
     assert copy.as_query().shape == (1, 1)
+
+
+def test_resized_regions_have_the_cells_whose_middles_they_hold():
+    quarters = Regions.from_labels([[0, 1, 2, 3]], (2, 2))
+    finer = quarters.resized((4, 4))
+    assert finer[1].tolist() == [2, 3, 6, 7]
+    assert [r.tolist() for r in finer.resized((2, 2))] == [[0], [1], [2], [3]]
+    assert quarters.resized((2, 2)) is quarters
+    # Nothing of a single fine cell is left in the middle of a coarse one.
+    assert Regions.from_cells([[5], [0, 15]], (4, 4), [3, 4]).resized((2, 2))[0].tolist() == [0]
+    assert Regions.from_cells([[5], [0, 15]], (4, 4), [3, 4]).resized((2, 2)).kinds.tolist() == [
+        3,
+        4,
+    ]

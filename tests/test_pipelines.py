@@ -12,6 +12,7 @@ from counting import CountingExtractor
 from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold
+from threadpoolctl import threadpool_limits
 
 from sklearn_cmac import (
     ActivationMap,
@@ -229,3 +230,21 @@ def test_real_photos_are_ranked_far_better_than_chance(real_photos, tmp_path):
         pipeline.fit(paris)
         for queries in ("all", "boxed"):
             assert RetrievalScorer(queries, distractor="")(pipeline, photos, target) > 0.6
+
+
+@pytest.mark.parametrize("preset", ["paper", "default"])
+def test_descriptors_do_not_depend_on_threads_behind_the_network(rng, preset):
+    shapes = [(24, 32), (32, 24), (25, 31)]
+    maps = [
+        ActivationMap.from_arrays(
+            np.maximum(rng.standard_normal((*shape, 320)), 0).astype(np.float32),
+            rng.integers(0, 255, (*shape, 3), np.uint8),
+        )
+        for shape in shapes
+    ]
+    steps = make_cmac_pipeline(preset)[1:].fit(maps)
+    with threadpool_limits(1):
+        expected = steps.transform(maps)
+    for threads in (2, 4):
+        with threadpool_limits(threads):
+            np.testing.assert_array_equal(steps.transform(maps), expected)

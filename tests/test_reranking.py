@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,11 +31,14 @@ from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
 from sklearn_cmac.reranking._graph import neighbors_of_all
 from sklearn_cmac.reranking._localization import IntegralMap, locate, start_windows
 from sklearn_cmac.search import (
+    CandidateNeighbors,
     Collection,
     DatabaseAugmentation,
+    DescribedQuery,
     Diffusion,
     Localization,
     QueryExpansion,
+    RankedList,
     ReciprocalNeighbors,
     RegionMatching,
     RetrievalIndex,
@@ -42,6 +46,7 @@ from sklearn_cmac.search import (
     describe_collection,
     expand_queries,
     match_regions,
+    similarities_among,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
@@ -482,3 +487,104 @@ def test_steps_work_on_fewer_photos_than_they_ask_for(rng):
             warnings.simplefilter("error")
             (ranked,) = rank([("step", step)], x[:1], x, DatabaseAugmentation())
         assert sorted(ranked.order) == [0, 1, 2]
+
+
+# -- neighbours among the candidates ----------------------------------------------------------
+
+
+def regions_of(rng, counts, dimension=6):
+    return [
+        RegionVectors(unit(rng, n, dimension), rng.random(n).astype(np.float32) + 0.1)
+        for n in counts
+    ]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 512])
+def test_similarities_among_photos_are_those_of_matching_both_ways(rng, monkeypatch, at_once):
+    monkeypatch.setattr("sklearn_cmac.reranking._candidates._REGIONS", at_once)
+    photos = regions_of(rng, [3, 1, 5, 2, 4])
+    found = similarities_among(RegionTable.of(photos, 6))
+    expected = [
+        [(match_regions(a, b).score + match_regions(b, a).score) / 2 for b in photos]
+        for a in photos
+    ]
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # regions are kept in half precision
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_photos_are_compared_in_their_first_components(rng):
+    photos = regions_of(rng, [2, 3])
+    short = [
+        replace(p, vectors=p.vectors[:, :3] / np.linalg.norm(p.vectors[:, :3], axis=1)[:, None])
+        for p in photos
+    ]
+    found = similarities_among(RegionTable.of(photos, 6), 3)
+    np.testing.assert_allclose(found, similarities_among(RegionTable.of(short, 3)), atol=2e-3)
+
+
+def with_one_region(descriptors):
+    """A collection of photos that have their descriptor as their one region."""
+    ids = [f"photo {i}" for i in range(len(descriptors))]
+    engine = ExactEngine(Stamp("none", descriptors.shape[1], regions=True))
+    table = RegionTable.of([RegionVectors(d[None]) for d in descriptors], descriptors.shape[1])
+    engine.upsert(ids, descriptors, table)
+    return Collection(ids, ids, ids, engine)
+
+
+def on_an_arc():
+    """Thirteen photos from the query on, each like the next, and two on the other side."""
+    angle = np.concatenate([np.linspace(0, 2.4, 13), [-1.2, -1.3]])
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def rerank_among(step, x):
+    scores = x @ x[0]
+    order = np.argsort(-scores)
+    query = DescribedQuery("query", x[0], RegionVectors(x[:1]))
+    photos = with_one_region(x)
+    first = RankedList(np.array(photos.ids, object)[order], scores[order], x[0])
+    (ranked,) = step.rerank([query], [first], photos, None)
+    return [photos.ids.index(id_) for id_ in ranked.ids], [photos.ids.index(i) for i in first.ids]
+
+
+def test_a_walk_among_the_candidates_reaches_the_far_end_of_a_chain():
+    step = CandidateNeighbors(n_candidates=15, n_neighbors=2, n_seeds=1, n_components=None)
+    walked, plain = rerank_among(step, on_an_arc())
+    assert plain.index(13) < plain.index(12)
+    assert walked.index(13) > walked.index(12)
+
+
+def test_with_one_region_a_photo_it_is_diffusion_on_the_candidates(rng):
+    x = np.abs(unit(rng, 20, 5)).astype(np.float16).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    step = CandidateNeighbors(n_candidates=20, n_neighbors=4, n_seeds=3, n_components=None)
+    walked, _ = rerank_among(step, x)
+    _, neighbors, values = neighbors_of_all(collection(x).engine, 4)
+    seeds = np.zeros(20)
+    best = np.argsort(-(x @ x[0]))[:3]
+    seeds[best] = (x[best] @ x[0]) ** 3
+    state = diffuse(diffusion_matrix(neighbors, values), seeds)
+    assert walked[: np.count_nonzero(state)] == list(np.argsort(-state)[: np.count_nonzero(state)])
+
+
+def test_reciprocal_neighbours_among_the_candidates_are_those_of_the_collection(rng):
+    x = unit(rng, 25, 5)
+    among, _ = rerank_among(
+        CandidateNeighbors("reciprocal", 25, n_neighbors=6, n_averaged=3, n_components=None), x
+    )
+    whole = rank([("r", ReciprocalNeighbors(6, 3))], x[:1], x)[0].order
+    assert among[:10] == list(whole[:10])
+
+
+def test_photos_behind_the_candidates_stay_where_they_are(rng):
+    x = unit(rng, 12, 4)
+    for method in ("diffusion", "reciprocal"):
+        ranked, plain = rerank_among(CandidateNeighbors(method, n_candidates=5), x)
+        assert ranked[5:] == plain[5:]
+        assert sorted(ranked[:5]) == sorted(plain[:5])
+        assert rerank_among(CandidateNeighbors(method, n_candidates=1), x)[0] == plain
+
+
+def test_neighbours_need_regions(rng):
+    with pytest.raises(ValueError, match="needs the photos' region vectors"):
+        CandidateNeighbors().rerank([], [], collection(unit(rng, 3, 4)), None)

@@ -32,7 +32,7 @@ class RegionTable:
         """The table of these photos, their vectors in half precision."""
         empty = np.empty((0, dimension), np.float16), np.empty(0, np.float32)
         vectors = [empty[0], *(photo.vectors.astype(np.float16) for photo in photos)]
-        weights = [empty[1], *(np.asarray(photo.weights, np.float32) for photo in photos)]
+        weights = [empty[1], *(_weights(photo) for photo in photos)]
         return cls(np.concatenate(vectors), np.concatenate(weights), _starts(map(len, photos)))
 
     def __len__(self) -> int:
@@ -70,6 +70,11 @@ def take_ranges(
     within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
     rows = np.repeat(starts, counts) + within
     return RegionTable(vectors[rows], weights[rows], indptr)
+
+
+def _weights(photo: RegionVectors) -> np.ndarray:
+    weights = np.ones(len(photo)) if photo.weights is None else photo.weights
+    return np.asarray(weights, np.float32)
 
 
 def _starts(counts: Iterable[int]) -> np.ndarray:

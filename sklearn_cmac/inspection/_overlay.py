@@ -140,7 +140,10 @@ def overlay_matches(
     records = corridor.proposals([query, photo])
     mine, theirs = corridor.pooled(records)
     match = match_regions(mine, theirs)
-    masks = [record.proposed.masks() for record in records]
+    masks = [
+        np.concatenate([each.proposed.resized(record.shape).masks() for each in record.maps])
+        for record in records
+    ]
     chosen: list[int] = []
     for region in np.argsort(-match.shares * match.similarities, kind="stable").tolist():
         if len(chosen) < n_matches and all(

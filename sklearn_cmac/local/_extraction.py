@@ -12,10 +12,10 @@ from PIL import Image
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_cmac._photo_step import Arrays, PhotoStep
+from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.photos import Box, Item
-from sklearn_cmac.pixels import decode
+from sklearn_cmac.pixels import Content, decode
 
 _N_DIMENSIONS = 128
 _MIN_SIDE = 12  # pixels; of smaller photos there is no scale space
@@ -123,18 +123,16 @@ class LocalFeatureExtractor(PhotoStep):
         _make_detector()
         return self
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _settings(self) -> list[Settings]:
         # The store holds SIFT itself; its root is taken of what is read.
-        return ("sift", self.max_size, self.max_features)
+        return [("sift", self.max_size, self.max_features)]
 
     def __fingerprint__(self) -> tuple[Any, ...]:
         return (*super().__fingerprint__(), self.descriptor)
 
-    def _compute(
-        self, source: bytes | Image.Image | np.ndarray, name: str, cut: Box | None
-    ) -> Arrays:
+    def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
         positions, descriptors, size = find_features(
-            source, name, self.max_size, self.max_features, cut
+            content.source, content.name, self.max_size, self.max_features, cut
         )
         return {
             "positions": positions,
@@ -142,7 +140,8 @@ class LocalFeatureExtractor(PhotoStep):
             "photo_size": np.array(size, np.int64),
         }
 
-    def _as_record(self, arrays: Arrays, path: str | None) -> LocalFeatures:
+    def _as_record(self, views: list[tuple[Arrays, str | None]]) -> LocalFeatures:
+        ((arrays, _),) = views
         descriptors = np.asarray(arrays["descriptors"])
         if self.descriptor == "rootsift":
             descriptors = root(descriptors)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.linalg import LinAlgError
 
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.regions._banded import FAINT, excess_of_spans, resolve_coarse
 from sklearn_cmac.regions._spectral import (
     MAX_ITERATIONS,
@@ -21,7 +22,6 @@ from sklearn_cmac.regions._spectral import (
     distinct_points,
     few_points,
     normalized_cut,
-    one_thread,
     together,
 )
 

@@ -10,8 +10,6 @@ Shi released (Normalized Cut Segmentation Code, 2004) after
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -19,8 +17,8 @@ import numpy as np
 from scipy.linalg import LinAlgError, eigh
 from scipy.sparse.linalg import ArpackError, eigsh
 from scipy.spatial.distance import cdist
-from threadpoolctl import ThreadpoolController
 
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.regions._banded import (
     FAINT,
     banded_eigenvectors,
@@ -294,13 +292,3 @@ def centered(points: np.ndarray) -> np.ndarray:
     points = points / (np.abs(points).max() or 1)
     points = points - points.mean(axis=0)
     return points / (np.abs(points).max() or 1)
-
-
-def one_thread() -> AbstractContextManager[None]:
-    """Algebra of this size is slower in two threads than in one, and rounds otherwise."""
-    return _thread_pools().limit(limits=1)
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()

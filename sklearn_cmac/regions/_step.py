@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_cmac._steps import StatelessStep
-from sklearn_cmac.maps import ActivationMap, Records, Regions
+from sklearn_cmac.maps import ActivationMap, Records, Regions, maps_of, with_maps
 from sklearn_cmac.photos import PhotoError
 
 
@@ -60,15 +60,16 @@ class RegionStep(StatelessStep, BaseEstimator):
         return self._with_regions(self._read(X))
 
     def _with_regions(self, records: list[ActivationMap]) -> list[ActivationMap]:
-        proposed = zip(records, self._propose_each(records), strict=True)
-        return [replace(record, regions=regions) for record, regions in proposed]
+        maps = maps_of(records)
+        proposed = zip(maps, self._propose_each(maps), strict=True)
+        return with_maps(records, (replace(each, regions=regions) for each, regions in proposed))
 
     def _propose(self, record: ActivationMap) -> Regions:
-        """The regions of one photo."""
+        """The regions of one map."""
         raise NotImplementedError
 
     def _propose_each(self, records: list[ActivationMap]) -> Iterable[Regions]:
-        """The regions of each photo; for types that work on several photos at once."""
+        """The regions of each map; for types that work on several at once."""
         return map(self._propose, records)
 
 

@@ -1,6 +1,7 @@
 """What happens behind the first ranking: one step a file."""
 
 from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_database
+from sklearn_cmac.reranking._candidates import CandidateNeighbors, similarities_among
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
 from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
@@ -17,6 +18,7 @@ from sklearn_cmac.reranking._verification import (
 __all__ = [
     "EXPANSION",
     "RERANKING",
+    "CandidateNeighbors",
     "Chain",
     "DatabaseAugmentation",
     "DescribedQuery",
@@ -34,4 +36,5 @@ __all__ = [
     "find_transform",
     "make_chain",
     "match_regions",
+    "similarities_among",
 ]

@@ -1,4 +1,4 @@
-"""The k nearest neighbours of each photo of a collection, of which graphs are made."""
+"""The k nearest neighbours of each photo, of which graphs are made."""
 
 from __future__ import annotations
 
@@ -41,3 +41,25 @@ def neighbors_of_all(engine: Engine, k: int) -> tuple[np.ndarray, np.ndarray, np
     row_of = {id_: row for row, id_ in enumerate(ids)}
     neighbors = np.array([row_of[id_] for id_ in found.ravel()], int).reshape(n, k)
     return ids, neighbors, values
+
+
+def neighbors_among(similarities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of each photo among the others, of a table of all similarities.
+
+    Parameters
+    ----------
+    similarities : ndarray of shape (n, n)
+    k : int
+        Fewer are found where there are fewer others.
+
+    Returns
+    -------
+    neighbors : ndarray of int of shape (n, k)
+        Most similar first.
+    values : ndarray of shape (n, k)
+        Similarities to them.
+    """
+    others = np.array(similarities, np.float64)
+    np.fill_diagonal(others, -np.inf)
+    neighbors = np.argsort(-others, axis=1, kind="stable")[:, : min(k, len(others) - 1)]
+    return neighbors, np.take_along_axis(others, neighbors, axis=1)

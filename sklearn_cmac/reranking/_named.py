@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sklearn_cmac.reranking._augmentation import DatabaseAugmentation
+from sklearn_cmac.reranking._candidates import CandidateNeighbors
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
 from sklearn_cmac.reranking._expansion import QueryExpansion
@@ -24,6 +25,7 @@ RERANKING: dict[str, Callable[[], RerankingStep | None]] = {
     "spatial": SpatialVerification,
     "reciprocal": ReciprocalNeighbors,
     "diffusion": Diffusion,
+    "neighbors": CandidateNeighbors,
 }
 EXPANSION: dict[str, Callable[[], RerankingStep | DatabaseAugmentation | None]] = {
     "none": lambda: None,
@@ -32,6 +34,7 @@ EXPANSION: dict[str, Callable[[], RerankingStep | DatabaseAugmentation | None]] 
     "dba": DatabaseAugmentation,
     "reciprocal": ReciprocalNeighbors,
     "diffusion": Diffusion,
+    "neighbors": CandidateNeighbors,
 }
 
 

@@ -22,8 +22,10 @@ from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingSt
 
 _PAIRS = 4096  # whose descriptors are in memory at once
 
-# Descriptors (n, D) of rows of the graph.
-Descriptors = Callable[[np.ndarray], np.ndarray]
+# Similarities (n,) of n pairs of photos, by their rows and columns in the graph.
+OfPairs = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Similarities (n,) of photos to a query.
+ToQuery = Callable[[np.ndarray], np.ndarray]
 
 
 class NeighborEncoding(NamedTuple):
@@ -48,18 +50,18 @@ class NeighborEncoding(NamedTuple):
 
 
 def encode_neighbors(
-    descriptors: Descriptors, neighbors: np.ndarray, values: np.ndarray, n_averaged: int = 6
+    similarity: OfPairs, neighbors: np.ndarray, values: np.ndarray, n_averaged: int = 6
 ) -> NeighborEncoding:
     """The encoding of a collection.
 
     Parameters
     ----------
-    descriptors : callable
-        From rows to descriptors of unit length.
+    similarity : callable
+        Of pairs, by rows and columns.
     neighbors : ndarray of int of shape (n, k)
         Nearest first, none its own.
     values : ndarray of shape (n, k)
-        Dot products with them.
+        Similarities to them.
     n_averaged : int
         Rows averaged, that of the photo included.
 
@@ -70,16 +72,15 @@ def encode_neighbors(
     n, k = neighbors.shape
     near = np.concatenate([np.arange(n)[:, None], neighbors], axis=1)
     mutual, close = _mutual(near), _mutual(near[:, : max(1, round(k / 2)) + 1])
-    rows = _weighted(_with_neighborhoods(mutual, close), descriptors)
+    rows = _weighted(_with_neighborhoods(mutual, close), similarity)
     average = _indicator(near[:, :n_averaged], n).astype(float)
     averaged = normalize(average, norm="l1") @ rows
     return NeighborEncoding(values[:, -1], close, rows, sparse.csc_array(averaged))
 
 
 def reciprocal_overlap(
-    query: np.ndarray,
+    likeness: ToQuery,
     order: np.ndarray,
-    descriptors: Descriptors,
     encoding: NeighborEncoding,
     n_neighbors: int = 20,
     n_averaged: int = 6,
@@ -88,11 +89,10 @@ def reciprocal_overlap(
 
     Parameters
     ----------
-    query : ndarray of shape (D,)
+    likeness : callable
+        From rows to similarities to the query.
     order : ndarray of int
         Rows of photos, most similar first.
-    descriptors : callable
-        From rows to descriptors.
     encoding : NeighborEncoding
     n_neighbors, n_averaged : int
         As for the collection.
@@ -104,9 +104,9 @@ def reciprocal_overlap(
     """
     n = len(encoding.limits)
     nearest = order[:n_neighbors]
-    mutual = nearest[descriptors(nearest) @ query >= encoding.limits[nearest]]
+    mutual = nearest[likeness(nearest) >= encoding.limits[nearest]]
     row = _with_neighborhoods(_indicator(mutual[None], n), encoding.close)
-    rows = [_weighted(row, descriptors, query), encoding.rows[order[: n_averaged - 1]]]
+    rows = [_weighted(row, lambda _, cols: likeness(cols)), encoding.rows[order[: n_averaged - 1]]]
     mine = sparse.vstack(rows).mean(axis=0)
     members = np.flatnonzero(mine)
     theirs = encoding.averaged[:, members].tocoo()
@@ -136,21 +136,15 @@ def _with_neighborhoods(mutual: sparse.csr_array, close: sparse.csr_array) -> sp
     return ((mutual.astype(int) + accepted @ close.astype(int)) > 0).tocsr()
 
 
-def _weighted(
-    members: sparse.csr_array, descriptors: Descriptors, query: np.ndarray | None = None
-) -> sparse.csr_array:
-    """Members weighted by ``exp(-squared distance)`` to the row's photo, or else to the query.
+def _weighted(members: sparse.csr_array, similarity: OfPairs) -> sparse.csr_array:
+    """Members weighted by ``exp(2 similarity - 2)``: of unit vectors, their squared distance.
 
     Rows have the sum 1.
     """
     pairs = members.tocoo()
     weights = np.empty(pairs.nnz)
     for part in row_blocks(pairs.nnz, _PAIRS):
-        theirs = descriptors(pairs.col[part])
-        mine = (
-            descriptors(pairs.row[part]) if query is None else np.broadcast_to(query, theirs.shape)
-        )
-        weights[part] = np.exp(2 * np.einsum("ij,ij->i", mine, theirs, dtype=np.float64) - 2)
+        weights[part] = np.exp(2 * similarity(pairs.row[part], pairs.col[part]) - 2)
     found = sparse.csr_array((weights, (pairs.row, pairs.col)), shape=members.shape)
     return normalize(found, norm="l1")
 
@@ -198,10 +192,12 @@ class ReciprocalNeighbors(RerankingStep):
         """The ids of the collection's photos, and what is known of their neighbours."""
         engine = collection.engine
         ids, neighbors, values = neighbors_of_all(engine, self.n_neighbors)
-        encoding = encode_neighbors(
-            lambda rows: engine.get(ids[rows]), neighbors, values, self.n_averaged
-        )
-        return ids, encoding
+
+        def similarity(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+            mine, theirs = engine.get(ids[rows]), engine.get(ids[cols])
+            return np.einsum("ij,ij->i", mine, theirs, dtype=np.float64)
+
+        return ids, encode_neighbors(similarity, neighbors, values, self.n_averaged)
 
     def rerank(
         self,
@@ -216,10 +212,13 @@ class ReciprocalNeighbors(RerankingStep):
         row_of = {id_: row for row, id_ in enumerate(ids)}
         results = []
         for query, ranked in zip(queries, rankings):
+
+            def likeness(rows: np.ndarray, asked: np.ndarray = ranked.query) -> np.ndarray:
+                return engine.get(ids[rows]) @ asked
+
             overlap = reciprocal_overlap(
-                ranked.query,
+                likeness,
                 np.array([row_of[id_] for id_ in ranked.ids[: self.depth]], int),
-                lambda rows: engine.get(ids[rows]),
                 encoding,
                 self.n_neighbors,
                 self.n_averaged,

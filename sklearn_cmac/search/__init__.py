@@ -2,6 +2,7 @@
 
 from sklearn_cmac.collection import Collection, RegionTable, describe_collection
 from sklearn_cmac.reranking import (
+    CandidateNeighbors,
     Chain,
     DatabaseAugmentation,
     DescribedQuery,
@@ -18,11 +19,13 @@ from sklearn_cmac.reranking import (
     expand_queries,
     find_transform,
     match_regions,
+    similarities_among,
 )
 from sklearn_cmac.search._index import IndexReport, RetrievalIndex, SearchResult
 from sklearn_cmac.search._retriever import Retriever
 
 __all__ = [
+    "CandidateNeighbors",
     "Chain",
     "Collection",
     "DatabaseAugmentation",
@@ -46,4 +49,5 @@ __all__ = [
     "expand_queries",
     "find_transform",
     "match_regions",
+    "similarities_among",
 ]

@@ -1,0 +1,202 @@
+"""Neighbours at query time: a graph of the photos found first, made of their regions.
+
+No graph of the collection is kept, so there is nothing to grow old, and the price of a query does
+not depend on how many photos there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import normalize
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sklearn_cmac.collection import Collection, Engine, RegionTable
+from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
+from sklearn_cmac.reranking._graph import neighbors_among
+from sklearn_cmac.reranking._reciprocal import encode_neighbors, reciprocal_overlap
+from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
+
+_REGIONS = 512  # of which all similarities to others are in memory at once
+
+
+def similarities_among(photos: RegionTable, n_components: int | None = None) -> np.ndarray:
+    """Region matching of each two photos, in both directions, and the mean of the two.
+
+    Parameters
+    ----------
+    photos : RegionTable of n photos
+    n_components : int, optional
+        Regions are compared in so many of their first components, which are the strongest that
+        whitening keeps, scaled to unit length. Default: in all.
+
+    Returns
+    -------
+    ndarray of float32 of shape (n, n)
+        Symmetric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac import RegionVectors
+    >>> from sklearn_cmac.collection import RegionTable
+    >>> from sklearn_cmac.reranking import similarities_among
+    >>> one, other = RegionVectors(np.eye(3)[:2]), RegionVectors(np.eye(3)[1:])
+    >>> similarities_among(RegionTable.of([one, other], 3)).tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
+    """
+    vectors = normalize(photos.vectors[:, :n_components].astype(np.float32), copy=False)
+    starts, counts = photos.indptr[:-1], photos.counts
+    shares = photos.weights / np.add.reduceat(photos.weights, starts).repeat(counts)
+    n = len(photos)
+    found = np.zeros((n, n), np.float32)
+    first = 0
+    while first < n:
+        # As many photos as have so many regions together, and those behind them.
+        within = photos.indptr[first] + _REGIONS
+        last = max(first + 1, int(np.searchsorted(photos.indptr, within, side="right")) - 1)
+        rows = slice(photos.indptr[first], photos.indptr[last])
+        products = vectors[rows] @ vectors[rows.start :].T
+        my_starts, their_starts = starts[first:last] - rows.start, starts[first:] - rows.start
+        # Of each region, the most similar one of each photo on the other side.
+        mine = np.maximum.reduceat(products, their_starts, axis=1) * shares[rows, None]
+        theirs = np.maximum.reduceat(products, my_starts, axis=0) * shares[rows.start :]
+        found[first:last, first:] += np.add.reduceat(mine, my_starts, axis=0)
+        found[first:last, first:] += np.add.reduceat(theirs, their_starts, axis=1)
+        first = last
+    found = np.triu(found / 2)
+    return found + np.triu(found, 1).T
+
+
+class CandidateNeighbors(RerankingStep):
+    """Sort the first photos by how they hang together with those that are most like the query.
+
+    The photos found first are compared with each other, region by region. On the graph of their
+    mutual neighbours, a random walk that starts in the best answers reaches photos that show the
+    object from another side, and are like these answers more than like the query.
+
+    Parameters
+    ----------
+    method : {"diffusion", "reciprocal"}, default="diffusion"
+        How the graph is used: as by `Diffusion`, or as by `ReciprocalNeighbors`.
+    n_candidates : int, default=100
+        So many of the photos ranked first.
+    n_neighbors : int, default=15
+        Neighbours of each of them in the graph.
+    n_seeds : int, default=10
+        Of a diffusion: photos, most like the query, in which the walk starts.
+    exponent : float, default=3
+        Of a diffusion: affinity is the similarity to this power.
+    alpha : float, default=0.99
+        Of a diffusion: chance that the walk goes on.
+    n_averaged : int, default=6
+        Of reciprocal neighbours: as for `ReciprocalNeighbors`.
+    similarity_weight : float, default=0.3
+        Of reciprocal neighbours: share of the similarity to the query in the score.
+    n_components : int or None, default=256
+        Photos are compared with each other in so many components of their region vectors, and
+        with the query in all. None is all.
+
+    References
+    ----------
+    A. Iscen et al., "Efficient Diffusion on Region Manifolds: Recovering Small Objects with
+    Compact CNN Representations", CVPR 2017; Z. Zhong et al., "Re-ranking Person Re-identification
+    with k-reciprocal Encoding", CVPR 2017.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.search import CandidateNeighbors
+    >>> CandidateNeighbors(n_candidates=50)
+    CandidateNeighbors(n_candidates=50)
+    """
+
+    needs = frozenset({"regions"})
+    _parameter_constraints: dict = {
+        "method": [StrOptions({"diffusion", "reciprocal"})],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
+        "exponent": [Interval(Real, 0, None, closed="neither")],
+        "alpha": [Interval(Real, 0, 1, closed="left")],
+        "n_averaged": [Interval(Integral, 1, None, closed="left")],
+        "similarity_weight": [Interval(Real, 0, 1, closed="both")],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        method: str = "diffusion",
+        n_candidates: int = 100,
+        n_neighbors: int = 15,
+        n_seeds: int = 10,
+        exponent: float = 3.0,
+        alpha: float = 0.99,
+        n_averaged: int = 6,
+        similarity_weight: float = 0.3,
+        n_components: int | None = 256,
+    ):
+        self.method = method
+        self.n_candidates = n_candidates
+        self.n_neighbors = n_neighbors
+        self.n_seeds = n_seeds
+        self.exponent = exponent
+        self.alpha = alpha
+        self.n_averaged = n_averaged
+        self.similarity_weight = similarity_weight
+        self.n_components = n_components
+
+    def rerank(
+        self,
+        queries: Sequence[DescribedQuery],
+        rankings: Sequence[RankedList],
+        collection: Collection,
+        prepared: Any,
+    ) -> list[RankedList]:
+        """As for every step."""
+        engine = collection.engine
+        if not engine.stamp.regions:
+            raise ValueError(
+                "CandidateNeighbors needs the photos' region vectors; describe them with a "
+                "Retriever that has this step"
+            )
+        score = self._diffused if self.method == "diffusion" else self._overlapping
+        results = []
+        for query, ranked in zip(queries, rankings):
+            ids = ranked.ids[: self.n_candidates]
+            if len(ids) > 1:
+                among = similarities_among(engine.get_regions(ids), self.n_components)
+                ranked = ranked.resorted(score(_likeness(query, ids, engine), among))
+            results.append(ranked)
+        return results
+
+    def _diffused(self, likeness: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Where a walk comes to rest that starts in the photos most like the query."""
+        graph = diffusion_matrix(*neighbors_among(among, self.n_neighbors), self.exponent)
+        seeds = np.zeros(len(likeness))
+        best = np.argsort(-likeness, kind="stable")[: self.n_seeds]
+        seeds[best] = np.clip(likeness[best], 0, None) ** self.exponent
+        return diffuse(graph, seeds, self.alpha)
+
+    def _overlapping(self, likeness: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """How many reciprocal neighbours photos and query have in common, and their likeness."""
+        neighbors, values = neighbors_among(among, self.n_neighbors)
+        encoding = encode_neighbors(
+            lambda rows, cols: among[rows, cols], neighbors, values, self.n_averaged
+        )
+        order = np.argsort(-likeness, kind="stable")
+        overlap = reciprocal_overlap(
+            lambda rows: likeness[rows], order, encoding, self.n_neighbors, self.n_averaged
+        )
+        share = self.similarity_weight
+        return (1 - share) * overlap + share * likeness
+
+
+def _likeness(query: DescribedQuery, ids: np.ndarray, engine: Engine) -> np.ndarray:
+    """Scores (n,) of region matching of photos with a query."""
+    assert query.regions is not None
+    ((found, scores),) = engine.match([query.regions], len(ids), [ids])
+    score_of = dict(zip(found, scores))
+    return np.array([score_of.get(id_, 0.0) for id_ in ids], np.float64)
