@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ def evaluate_command(
     made: SystemOptions,
     **task: Any,
 ) -> None:
-    """Measure systems on a benchmark: oxford5k, paris6k, roxford5k, rparis6k, or a labelled folder.
+    """Measure systems on a benchmark, or on a labelled folder ("folder").
+
+    Benchmarks are oxford5k, paris6k, roxford5k, rparis6k, ilias, instre, gldv2 and products.
 
     Prints a table of mAP with 95% intervals. Started again, it goes on where it stopped.
     """
@@ -148,8 +151,12 @@ def _load_benchmark(
         folder = datasets.load_photo_folder(photos, labels=labels, boxes=boxes)
         loaded = datasets.as_benchmark(folder, queries=queries)
     else:
-        revisited = {"protocol": protocol} if benchmark.startswith("r") else {}
-        loaded = datasets.LOADERS[benchmark](photos, annotations, missing, photo_scale, **revisited)
+        load = datasets.LOADERS[benchmark]
+        # What a loader does not know, its benchmark does not have.
+        known = signature(load).parameters
+        given = {"missing": missing, "photo_scale": photo_scale, "protocol": protocol}
+        options = {name: value for name, value in given.items() if name in known}
+        loaded = load(photos, annotations, **options)
     return datasets.add_distractors(loaded, distractors) if distractors else loaded
 
 

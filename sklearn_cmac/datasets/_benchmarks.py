@@ -187,14 +187,6 @@ def load_rparis6k(
     return _load_revisited("rparis6k", photos_dir, annotations, missing, photo_scale, protocol)
 
 
-LOADERS: dict[str, Callable[..., Bunch]] = {
-    "oxford5k": load_oxford5k,
-    "paris6k": load_paris6k,
-    "roxford5k": load_roxford5k,
-    "rparis6k": load_rparis6k,
-}
-
-
 def _load_official(
     name: str,
     photos_dir: str | os.PathLike[str],
@@ -230,8 +222,7 @@ def _assemble(
     photo_scale: float | Mapping[str, float],
 ) -> Bunch:
     """Match the annotation with the photos that are there, and say what did not match."""
-    if missing not in ("error", "restrict"):
-        raise ValueError(f"missing is 'error' or 'restrict', got {missing!r}")
+    _check_missing(missing)
     found = _by_name(photos_dir)
     annotated = set(truth.ranked or ()).union(
         *((r.photo, *r.positives, *r.junk) for r in truth.requests)
@@ -273,6 +264,42 @@ def _assemble(
         protocol=protocol,
         DESCR=description + ".",
     )
+
+
+def _check_missing(missing: str) -> None:
+    if missing not in ("error", "restrict"):
+        raise ValueError(f"missing is 'error' or 'restrict', got {missing!r}")
+
+
+def restricted(
+    benchmark: str, annotated: Sequence[str], is_there: Callable[[str], bool], missing: str
+) -> set[str]:
+    """The annotated photos that are there.
+
+    Parameters
+    ----------
+    benchmark : str
+        Its name, for messages.
+    annotated : sequence of str
+        Names of photos.
+    is_there : callable
+        Of a name, whether there is such a photo.
+    missing : {"error", "restrict"}
+        Whether it is an error if some are not, or a warning.
+    """
+    _check_missing(missing)
+    names = set(annotated)
+    found = {name for name in names if is_there(name)}
+    absent = names - found
+    if absent:
+        what = f"{benchmark}: {len(absent)} of {len(names)} annotated photos are missing, such as "
+        what += repr(min(absent))
+        if missing == "error" or not found:
+            raise PhotoError(
+                f"{what}. Complete the folder, or pass missing='restrict' to use the rest."
+            )
+        warnings.warn(f"{what}. Scores of a part are no benchmark results.", stacklevel=3)
+    return found
 
 
 def _by_name(photos_dir: str | os.PathLike[str]) -> dict[str, list[Path]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch
 
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.datasets import Relevance
 from sklearn_cmac.evaluation._guards import Asked
 from sklearn_cmac.metrics import evaluate_rankings
 from sklearn_cmac.photos import Item, Query, as_photo
@@ -21,9 +23,18 @@ from sklearn_cmac.reranking import Chain, DescribedQuery, RankedList, RerankingS
 from sklearn_cmac.search import Retriever
 from sklearn_cmac.search._retriever import in_order
 
-# How many photos an evaluation ranks for each query: all, since average precision counts each
-# positive, wherever it comes. This is the one place that says so.
-_DEPTH = None
+
+def depth_of(benchmark: Bunch) -> int | None:
+    """How many photos an evaluation ranks for each query; this is the one place that says so.
+
+    All, since average precision counts each positive, wherever it comes; or, where it is that at
+    rank k, so many that k are left without junk.
+    """
+    if benchmark.get("at") is None:
+        return None
+    each = [benchmark.relevance, *benchmark.get("subsets", {}).values()]
+    junk = [len(r.junk) for relevance in each for r in relevance if r is not None]
+    return benchmark.at + max(junk, default=0)
 
 
 def cropping(pipeline: Any, crop: str) -> Any:
@@ -123,7 +134,10 @@ class Rankings:
     ):
         self.collection, self.queries = collection, queries
         self.pipeline = queries.retriever.pipeline_
-        self.relevance = benchmark.relevance
+        self.relevance, self.at = benchmark.relevance, benchmark.get("at")
+        self.subsets = benchmark.get("subsets", {})
+        self.ks = benchmark.get("ks", (1, 5, 10))
+        self.depth = depth_of(benchmark)
         self.exclude = benchmark.get("exclude") or [None] * len(benchmark.queries)
         self.passing = Counter(
             chain._replace(steps=chain.steps[:n]).key
@@ -135,17 +149,34 @@ class Rankings:
     def measure(self, chain: Chain) -> dict[str, Any]:
         """Scores of the rankings behind a chain, and what they took."""
         reached = self._reach(chain)
-        orders = (
-            in_order(ranked, left_out, self.collection, _DEPTH).order
-            for ranked, left_out in zip(reached.rankings, self.exclude)
-        )
-        scores = evaluate_rankings(orders, self.relevance)
+        scores = evaluate_rankings(self._orders(reached), self.relevance, self.ks, self.at)
         return {
             "average_precision": scores.average_precision.tolist(),
             "mean_precision": {str(k): value for k, value in scores.mean_precision.items()},
+            "mean_recall": {str(k): value for k, value in scores.mean_recall.items()},
+            "subsets": {
+                name: self._score_of_part(reached, relevance)
+                for name, relevance in self.subsets.items()
+            },
             "seconds_to_prepare": reached.preparing,
             "seconds_per_query": reached.ranking / len(reached.rankings),
         }
+
+    def _orders(self, reached: _Reached) -> Iterator[np.ndarray]:
+        """Positions of the photos ranked for each query."""
+        for ranked, left_out in zip(reached.rankings, self.exclude):
+            yield in_order(ranked, left_out, self.collection, self.depth).order
+
+    def _score_of_part(
+        self, reached: _Reached, relevance: Sequence[Relevance | None]
+    ) -> float | None:
+        """mAP over the queries that have positives in a part of the photos, if any has."""
+        known = [right for right in relevance if right is not None]
+        pairs = zip(self._orders(reached), relevance)
+        orders = (order for order, right in pairs if right is not None)
+        if not known:
+            return None
+        return evaluate_rankings(orders, known, at=self.at).mean_average_precision
 
     def _reach(self, chain: Chain) -> _Reached:
         key = chain.key
@@ -171,7 +202,7 @@ class Rankings:
         started = time.perf_counter()
         collection = retriever.prepare(self.collection).collection
         ready = time.perf_counter()
-        rankings = retriever.first_rankings(described, collection, _DEPTH)
+        rankings = retriever.first_rankings(described, collection, self.depth)
         return _Reached(
             collection, described, rankings, ready - started, time.perf_counter() - ready
         )

@@ -114,6 +114,8 @@ def evaluate(
         "benchmark": benchmark.name,
         "protocol": benchmark.protocol,
         "description": benchmark.DESCR,
+        "average precision at": benchmark.get("at"),
+        "reports recall": benchmark.get("ks") is not None,
         "matched": counts,
         "systems": about,
         "query boxes are cropped in": list(query_crops) if task.boxed else "no boxes",
@@ -204,7 +206,13 @@ class _Task:
         boxes = [query.box if isinstance(query, Query) else None for query in self.queries]
         right = [(list(r.positives), list(r.junk)) for r in self.benchmark.relevance]
         contents = [look.content for look in self.asked]
-        return collection.ids, contents, boxes, right, self.benchmark.get("exclude")
+        at, subsets = self.benchmark.get("at"), self.benchmark.get("subsets", {})
+        parts = {
+            name: [r and (list(r.positives), list(r.junk)) for r in relevance]
+            for name, relevance in subsets.items()
+        }
+        ks = self.benchmark.get("ks")
+        return collection.ids, contents, boxes, right, self.benchmark.get("exclude"), at, parts, ks
 
 
 def _as_chain(chain: Chain | Steps) -> Chain:

@@ -15,10 +15,7 @@ import numpy as np
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac.metrics import bootstrap_interval
 
-_COLUMNS = (
-    "system", "query crop", "steps", "mAP", "95%", "against the first row", "mP@1", "mP@5",
-    "mP@10", "s/photo", "s once", "s/query", "bytes/photo",
-)  # fmt: skip
+_COSTS = ("s/photo", "s once", "s/query", "bytes/photo")
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,12 @@ class Row:
     average_precision : list of float
         Of each query.
     mean_precision : dict from str to float
-        Precision at 1, 5 and 10.
+        Precision at 1, 5 and 10, or at the benchmark's own ranks.
+    mean_recall : dict from str to float
+        Share of queries with a positive among so many photos.
+    subsets : dict from str to float
+        mAP on the parts of the photos that the benchmark reports apart; None where no query has
+        a positive.
     low, high : float
         95% interval of mAP.
     difference_low, difference_high : float
@@ -61,6 +63,8 @@ class Row:
     seconds_to_prepare: float = 0.0
     seconds_per_query: float = 0.0
     bytes_per_photo: float = 0.0
+    mean_recall: dict[str, float] = field(default_factory=dict)
+    subsets: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def mean_average_precision(self) -> float:
@@ -86,9 +90,21 @@ class Evaluation:
     protocol: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The table, in Markdown. Scores are in percent."""
-        cells = [_cells(row, self.rows[0]) for row in self.rows]
-        return as_table(_COLUMNS, cells)
+        """The table, in Markdown, and one of parts if there are any. Scores are in percent."""
+        first, at = self.rows[0], self.protocol.get("average precision at")
+        score = "mAP" if at is None else f"mAP@{at}"
+        shown = "mean_recall" if self.protocol.get("reports recall") else "mean_precision"
+        ranks = [f"{'R' if shown == 'mean_recall' else 'mP'}@{k}" for k in getattr(first, shown)]
+        names = ["system", "query crop", "steps"]
+        columns = [*names, score, "95%", "against the first row", *ranks, *_COSTS]
+        table = as_table(columns, [_cells(row, first, shown) for row in self.rows])
+        if not first.subsets:
+            return table
+        parts = [
+            [row.system, row.query_crop, row.steps, *map(_percent, row.subsets.values())]
+            for row in self.rows
+        ]
+        return f"{table}\n\n{as_table([*names, *first.subsets], parts)}"
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write `table.md`, `results.json` and `per_query.csv` into a folder.
@@ -111,7 +127,11 @@ class Evaluation:
             table.writerows([name, *values] for name, values in zip(self.queries, scores))
 
 
-def _cells(row: Row, first: Row) -> list[str]:
+def _percent(score: float | None) -> str:
+    return "" if score is None else f"{100 * score:.1f}"
+
+
+def _cells(row: Row, first: Row, shown: str) -> list[str]:
     difference = ""
     if row is not first:
         gain = 100 * (row.mean_average_precision - first.mean_average_precision)
@@ -124,7 +144,7 @@ def _cells(row: Row, first: Row) -> list[str]:
         f"{100 * row.mean_average_precision:.1f}",
         f"{100 * row.low:.1f} to {100 * row.high:.1f}",
         difference,
-        *(f"{100 * row.mean_precision[str(k)]:.1f}" for k in (1, 5, 10)),
+        *map(_percent, getattr(row, shown).values()),
         f"{row.seconds_per_photo:.3f}",
         f"{row.seconds_to_prepare:.2f}",
         f"{row.seconds_per_query:.4f}",

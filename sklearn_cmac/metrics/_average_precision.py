@@ -68,6 +68,55 @@ def average_precision(
     return float(np.sum(before + after) / (2 * len(positives)))
 
 
+def average_precision_at_k(
+    ranking: Iterable[int], positives: Iterable[int], k: int, junk: Iterable[int] = ()
+) -> float:
+    """Mean of the precisions at which positives are found among the first k, junk ignored.
+
+    Parameters
+    ----------
+    ranking : iterable of int
+        Photos, best first, each at most once.
+    positives : iterable of int
+        Photos that show the object.
+    k : int
+        How many photos count. Where there are more positives, the sum is over k.
+    junk : iterable of int
+        Photos that are taken out of the ranking first.
+
+    Returns
+    -------
+    float
+        In [0, 1]: the sum of precisions at positives among the first k, over min(k, n), n being
+        the number of all positives.
+
+    Raises
+    ------
+    ValueError
+        If there are no positives.
+
+    References
+    ----------
+    Mean over queries, it is the mAP@1000 of G. Kordopatis-Zilos et al., "ILIAS: Instance-Level
+    Image retrieval At Scale", CVPR 2025, and the mAP@100 of T. Weyand et al., "Google Landmarks
+    Dataset v2", CVPR 2020.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.metrics import average_precision_at_k
+    >>> average_precision_at_k([7, 1, 5, 2], positives=[7, 5, 4], k=3)
+    0.5555555555555556
+    >>> average_precision_at_k([7, 1, 5, 2], positives=[7, 5, 4], k=1)
+    1.0
+    """
+    positives = list(positives)
+    if not positives:
+        raise ValueError("average precision is not defined without positives")
+    found = np.isin(without(ranking, junk)[:k], positives)
+    precision = np.cumsum(found) / (np.arange(len(found)) + 1)
+    return float(precision[found].sum() / min(k, len(positives)))
+
+
 def without(ranking: Iterable[int], junk: Iterable[int]) -> np.ndarray:
     """The ranking without junk."""
     order = ranking if isinstance(ranking, np.ndarray) else np.asarray(list(ranking))
