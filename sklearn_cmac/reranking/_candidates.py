@@ -90,8 +90,9 @@ class CandidateNeighbors(RerankingStep):
         Of a diffusion: photos, most like the query, in which the walk starts.
     exponent : float, default=3
         Of a diffusion: affinity is the similarity to this power.
-    alpha : float, default=0.99
-        Of a diffusion: chance that the walk goes on.
+    alpha : float, default=0.85
+        Of a diffusion: chance that the walk goes on. Among so few photos a longer walk leaves
+        the object: where it has a dozen of photos, 0.99 was worse than no walk.
     n_averaged : int, default=6
         Of reciprocal neighbours: as for `ReciprocalNeighbors`.
     similarity_weight : float, default=0.3
@@ -133,7 +134,7 @@ class CandidateNeighbors(RerankingStep):
         n_neighbors: int = 15,
         n_seeds: int = 10,
         exponent: float = 3.0,
-        alpha: float = 0.99,
+        alpha: float = 0.85,
         n_averaged: int = 6,
         similarity_weight: float = 0.3,
         n_components: int | None = 256,
