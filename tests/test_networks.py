@@ -3,12 +3,13 @@
 import hashlib
 import os
 import pickle
+import re
 import time
 
 import numpy as np
 import pytest
 
-from sklearn_cmac import ConvFeatureExtractor, PhotoError
+from sklearn_cmac import ConvFeatureExtractor, PhotoError, make_cmac_pipeline
 from sklearn_cmac.networks import (
     Backbone,
     WeightsError,
@@ -16,6 +17,7 @@ from sklearn_cmac.networks import (
     get_backbone,
     register_network,
 )
+from sklearn_cmac.pipelines import TRANSFORMERS
 
 torch = pytest.importorskip("torch")
 
@@ -428,3 +430,34 @@ def test_an_installed_package_announces_networks(monkeypatch, tmp_path):
         get_backbone("acne/small")
     lite0 = get_backbone("efficientnet_lite0")
     assert get_backbone("acme/small").fingerprint == ("acme/small", *lite0.fingerprint[1:])
+
+
+@pytest.mark.parametrize("preset", ["dinov2", "dinov3", "siglip2", "pe"])
+def test_a_transformer_of_today_needs_a_name_and_its_weights(preset, pixels):
+    """With random weights and a small network: tested is the way from photo to descriptor."""
+    small = {
+        "dinov2": "vit_small_patch14_reg4_dinov2", "dinov3": "vit_small_patch16_dinov3",
+        "siglip2": "vit_base_patch16_siglip_gap_224", "pe": "vit_pe_spatial_tiny_patch16_512",
+    }  # fmt: skip
+    backbone = TRANSFORMERS[preset].backbone
+    assert timm_family(backbone) == timm_family(f"timm/{small[preset]}")
+    pipeline = make_cmac_pipeline(
+        preset, weights=None, features__backbone=f"timm/{small[preset]}", features__max_size=112,
+        whiten=None, pca__n_components=4, regions__clusters__n_clusters=3,
+    )  # fmt: skip
+    descriptors = pipeline.fit_transform([pixels, pixels[::-1]])
+    np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, rtol=1e-5)
+    assert (descriptors < 0).any()  # means of tokens, not clipped at 0
+
+
+def timm_family(backbone):
+    """What a network's name says besides its size."""
+    return {"dinov2", "dinov3", "siglip", "pe"} & set(re.split("[/_.]", backbone))
+
+
+def test_the_names_of_presets_are_known_to_timm():
+    import timm
+
+    for tokens in TRANSFORMERS.values():
+        assert timm.is_model(tokens.backbone.removeprefix("timm/"))
+        assert timm.get_pretrained_cfg(tokens.backbone.removeprefix("timm/")).tag
