@@ -104,8 +104,8 @@ def average_precision_at_k(
     Examples
     --------
     >>> from sklearn_cmac.metrics import average_precision_at_k
-    >>> average_precision_at_k([7, 1, 5, 2], positives=[7, 5, 4], k=3)
-    0.5555555555555556
+    >>> round(average_precision_at_k([7, 1, 5, 2], positives=[7, 5, 4], k=3), 4)
+    0.5556
     >>> average_precision_at_k([7, 1, 5, 2], positives=[7, 5, 4], k=1)
     1.0
     """
