@@ -86,7 +86,7 @@ class CandidateNeighbors(RerankingStep):
         So many of the photos ranked first.
     n_neighbors : int, default=15
         Neighbours of each of them in the graph.
-    n_seeds : int, default=10
+    n_seeds : int, default=20
         Of a diffusion: photos, most like the query, in which the walk starts.
     exponent : float, default=3
         Of a diffusion: affinity is the similarity to this power.
@@ -132,7 +132,7 @@ class CandidateNeighbors(RerankingStep):
         method: str = "diffusion",
         n_candidates: int = 100,
         n_neighbors: int = 15,
-        n_seeds: int = 10,
+        n_seeds: int = 20,
         exponent: float = 3.0,
         alpha: float = 0.85,
         n_averaged: int = 6,
