@@ -39,6 +39,7 @@ from sklearn_cmac.regions import (
     GridRegions,
     NCutClusterer,
     RegionUnion,
+    SharedRegions,
     TreeRegions,
     WholeRegion,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "Regions",
     "RetrievalScorer",
     "SPoCPooler",
+    "SharedRegions",
     "TreeRegions",
     "WholeRegion",
     "make_bow_pipeline",

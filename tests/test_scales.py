@@ -16,6 +16,7 @@ from sklearn_cmac import (
     NCutClusterer,
     PhotoError,
     Query,
+    SharedRegions,
     WholeRegion,
     make_cmac_pipeline,
     make_rmac_pipeline,
@@ -193,3 +194,18 @@ def test_records_of_one_size_are_as_before(photo):
     record = described(photo, max_size=128)
     assert record.maps == [record]
     assert replace(record, others=()).maps[0].others == ()
+
+
+def test_shared_regions_are_those_of_one_size_on_all():
+    labels = np.repeat(np.repeat([[0.0, 9.0], [0.0, 9.0]], 2, axis=0), 2, axis=1)[..., None]
+    large, small = two_sizes().maps
+    record = ActivationMap.of_maps(
+        [replace(large, embedding=labels), replace(small, embedding=np.zeros((2, 2, 1)))]
+    )
+    step = SharedRegions(NCutClusterer(2, 0))
+    (found,) = step.fit_transform([record])
+    halves = [sorted(region.tolist() for region in each.proposed) for each in found.maps]
+    assert halves == [[[0, 1, 4, 5, 8, 9, 12, 13], [2, 3, 6, 7, 10, 11, 14, 15]], [[0, 2], [1, 3]]]
+    # The small map alone has nothing to be cut by.
+    assert SharedRegions(NCutClusterer(1, 0), size=1).fit_transform([record])[0].maps
+    assert SharedRegions(WholeRegion(), size=7).fit_transform([large])[0].proposed.areas == [16]

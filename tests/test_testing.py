@@ -17,6 +17,7 @@ from sklearn_cmac import (
     NCutClusterer,
     Regions,
     RegionUnion,
+    SharedRegions,
     TreeRegions,
     WholeRegion,
 )
@@ -42,6 +43,7 @@ STEPS = [
     BoxRegions(),
     BoxRegions(left_half),
     RegionUnion([("squares", GridRegions()), ("cut", NCutClusterer(3))]),
+    SharedRegions(NCutClusterer(3)),
 ]
 
 
