@@ -256,7 +256,8 @@ def test_a_list_of_products_in_another_form_is_refused(products):
 @pytest.mark.parametrize("name", ["ilias", "instre", "gldv2", "products"])
 def test_cmac_evaluates_each_by_its_name(name, request, tmp_path, capsys):
     folder = request.getfixturevalue({"gldv2": "landmarks_v2"}.get(name, name))
-    arguments = ["evaluate", name, "--photos", folder, "--system", "rmac", "--max-size", "96"]
+    arguments = ["evaluate", name, "--photos", folder, "--system", "rmac"]
+    arguments += ["--max-size", "96", "--scales", "1,0.7"]
     assert main([*map(str, arguments), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "| R-MAC" in printed

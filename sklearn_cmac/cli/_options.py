@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -38,6 +39,17 @@ def parse_box(text: str) -> Box:
     if len(corners) != 4:
         raise click.BadParameter(f"a box is X0,Y0,X1,Y1 in pixels, got {text!r}")
     return corners
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """The numbers of 1,0.75."""
+    try:
+        scales = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise click.BadParameter(f"scales are numbers above 0 with commas between, got {text!r}")
+    return scales
 
 
 def parse_photo_scale(text: str) -> float | dict[str, float]:
@@ -102,6 +114,7 @@ class SystemOptions:
     weights: str = "default"
     layer: str = "default"
     max_size: int | None = None
+    scales: tuple[float, ...] | None = None
     shrinkage: float = 1.0
     n_jobs: int | None = None
 
@@ -118,8 +131,9 @@ class SystemOptions:
             "features__n_jobs": self.n_jobs,
             "whiten__shrinkage": self.shrinkage,
         }
-        if self.max_size is not None:
-            params["features__max_size"] = self.max_size
+        for name, value in (("max_size", self.max_size), ("scales", self.scales)):
+            if value is not None:
+                params[f"features__{name}"] = value
         return found.make(**params, **found.of_network(self.backbone))
 
 
@@ -136,6 +150,12 @@ def system_options(command: Command) -> Command:
         help="Longest side in pixels. Default: the system's own.",
     )
     @click.option(
+        "--scales",
+        type=parse_scales,
+        metavar="SHARE,…",
+        help="Sizes of each photo, as shares of --max-size. Default: the system's own.",
+    )
+    @click.option(
         "--shrinkage",
         type=click.FloatRange(min=0),
         default=own.shrinkage,
@@ -149,11 +169,12 @@ def system_options(command: Command) -> Command:
         weights: str,
         layer: str,
         max_size: int | None,
+        scales: tuple[float, ...] | None,
         shrinkage: float,
         n_jobs: int | None,
         **others: Any,
     ) -> None:
-        made = SystemOptions(backbone, weights, layer, max_size, shrinkage, n_jobs)
+        made = SystemOptions(backbone, weights, layer, max_size, scales, shrinkage, n_jobs)
         command(made=made, **others)
 
     return with_options

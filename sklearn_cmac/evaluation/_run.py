@@ -236,6 +236,7 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
             about["weights"] = features.network.weights_source
             about["weights sha256"] = features.weights_sha256_
         about["longest side in pixels"] = features.max_size
+        about["scales"] = list(getattr(features, "scales", (1.0,)))
     # A published whitening does not say what it was fitted on.
     if hasattr(steps.get("whiten"), "n_photos_"):
         about["whitened with"] = {
