@@ -120,6 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data")
     parser.add_argument("--photos", type=int, default=40)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     args = parser.parse_args()
     photos = find_photos(args.data / "landmarks/images")
     photos = photos[:: max(1, len(photos) // args.photos)][: args.photos]
@@ -130,8 +131,8 @@ def main() -> None:
             pipeline = make_cmac_pipeline(preset, features__store=f"{place}/fitting").fit(fit_on)
             joblib.dump(pipeline, f"{place}/{preset}.joblib")
         first: dict[str, Described] = {}
-        for name, way in WAYS.items():
-            found = described_so(Path(place), photos, way)
+        for name in args.ways:
+            found = described_so(Path(place), photos, WAYS[name])
             first = first or found
             for preset in PRESETS:
                 rows.append([name, preset, *compared(first[preset], found[preset])])
