@@ -641,3 +641,15 @@ def test_numbers_of_clusters_set_after_fit_are_checked(params, records):
     clusterer = NCutClusterer(2).fit(embedded).set_params(**params)
     with pytest.raises(ValueError, match=next(iter(params))):
         clusterer.transform(embedded)
+
+
+@pytest.mark.parametrize(("seed", "shape"), [(309, (58, 5)), (870, (67, 3)), (1103, (53, 5))])
+def test_rows_that_are_hardly_determined_are_no_warning(seed, shape):
+    """Their solutions overflow, and are then not used."""
+    rng = np.random.default_rng(seed)
+    rng.integers(42, 70)
+    rng.integers(2, 17)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels, _ = normalized_cut(rng.standard_normal(shape), (5, 20), (0, 0))
+    assert labels.shape == (2, len(labels[0]))

@@ -278,7 +278,9 @@ def resolve_faint_rows(
     for column, eigenvalue in enumerate(eigenvalues):
         system = np.diag(eigenvalue * degrees[faint] - regularization) - among
         resolved[faint, column] = np.linalg.solve(system, incoming[:, column])
-    if not row_lengths(resolved[faint]).max() < 1:
+    with np.errstate(over="ignore"):  # of what is hardly determined
+        longest = row_lengths(resolved[faint]).max()
+    if not longest < 1:
         raise LinAlgError("faint rows of the eigenvectors are not determined by the others")
     return resolved
 
