@@ -295,7 +295,8 @@ class ActivationMap:
     regions : Regions, optional
         The proposed regions.
     others : tuple of ActivationMap
-        The same photo at its other sizes, each with an embedding and regions of its own.
+        The same photo at its other sizes, each with an embedding and regions of its own; name and
+        box are those of this record.
 
     Examples
     --------
@@ -325,8 +326,11 @@ class ActivationMap:
 
     @property
     def maps(self) -> list[ActivationMap]:
-        """The photo's maps, one a size, each as a record of its own."""
-        return [replace(self, others=()), *self.others] if self.others else [self]
+        """The photo's maps, one a size, each as a record of its own with the name and box."""
+        if not self.others:
+            return [self]
+        named = (replace(other, name=self.name, box=self.box) for other in self.others)
+        return [replace(self, others=()), *named]
 
     @classmethod
     def from_arrays(

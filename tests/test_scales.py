@@ -10,10 +10,12 @@ from PIL import Image
 from sklearn_cmac import (
     ActivationMap,
     ActivationPCA,
+    BoxRegions,
     ClusterMaxPooler,
     ConvFeatureExtractor,
     GridRegions,
     NCutClusterer,
+    Photo,
     PhotoError,
     Query,
     SharedRegions,
@@ -209,3 +211,13 @@ def test_shared_regions_are_those_of_one_size_on_all():
     # The small map alone has nothing to be cut by.
     assert SharedRegions(NCutClusterer(1, 0), size=1).fit_transform([record])[0].maps
     assert SharedRegions(WholeRegion(), size=7).fit_transform([large])[0].proposed.areas == [16]
+
+
+def test_every_map_knows_whose_it_is(photo):
+    """Boxes are looked up by name, and errors name the photo."""
+    whole = Photo(photo, name="a church", box=(0, 0, 160, 240))
+    extractor = ConvFeatureExtractor(max_size=256, scales=(1, 0.5))
+    (record,) = extractor.fit_transform([whole])
+    assert [(each.name, each.box) for each in record.maps] == [("a church", (0, 0, 160, 240))] * 2
+    (found,) = BoxRegions().fit_transform([record])
+    assert [each.proposed.areas.tolist() for each in found.maps] == [[24], [6]]
