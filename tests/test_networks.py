@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sklearn_cmac import ConvFeatureExtractor, PhotoError, make_cmac_pipeline
 from sklearn_cmac.networks import (
@@ -461,3 +462,38 @@ def test_the_names_of_presets_are_known_to_timm():
     for tokens in TRANSFORMERS.values():
         assert timm.is_model(tokens.backbone.removeprefix("timm/"))
         assert timm.get_pretrained_cfg(tokens.backbone.removeprefix("timm/")).tag
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "prefix"),
+    [
+        ("vit_small_patch14_reg4_dinov2", (7, 10, 384), 5),
+        ("vit_small_patch16_dinov3", (6, 9, 384), 5),
+        ("convnext_tiny", (3, 4, 768), 0),
+        ("vit_base_patch32_siglip_256", (3, 4, 768), 0),
+        ("vit_pe_core_tiny_patch16_384", (6, 9, 192), 1),
+        ("vit_pe_spatial_tiny_patch16_512", (6, 9, 192), 1),
+    ],
+)
+def test_maps_of_networks_of_today_are_those_of_timm_at_odd_sizes(name, shape, prefix, pixels):
+    """Sides are rounded to patches; position embeddings are those of the photo's own grid."""
+    import timm
+
+    odd = np.asarray(Image.fromarray(pixels).resize((139, 101)))
+    (record,) = ConvFeatureExtractor(f"timm/{name}", None).fit_transform([odd])
+    assert record.activations.shape == shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            network = timm.create_model(name, dynamic_img_size=True, num_classes=0).eval()
+        except TypeError:
+            network = timm.create_model(name, num_classes=0).eval()
+    assert getattr(network, "num_prefix_tokens", 0) == prefix
+    config = network.pretrained_cfg
+    multiple = get_backbone(f"timm/{name}", None).multiple
+    sides = [max(1, round(n / multiple)) * multiple for n in (139, 101)]
+    scaled = np.asarray(Image.fromarray(odd).resize(sides, Image.Resampling.BICUBIC))
+    with torch.inference_mode():
+        found = network.forward_features(normalized(scaled, config["mean"], config["std"]))
+    expected = hwc(found) if found.ndim == 4 else found[0, prefix:].reshape(shape).numpy()
+    np.testing.assert_allclose(record.activations, expected, atol=1e-5 * np.abs(expected).max())
