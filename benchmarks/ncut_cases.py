@@ -100,7 +100,9 @@ def of_presets(data: Path, store: str, n_photos: int) -> Iterator[Case]:
     photos = find_photos(data / "landmarks/images")
     photos = photos[:: max(1, len(photos) // n_photos)][:n_photos]
     for preset in ("paper", "default"):
-        pipeline = make_cmac_pipeline(preset, features__store=store)[:3].fit(fit_on)
+        pipeline = make_cmac_pipeline(
+            preset, features__store=store, features__max_size=1024, features__scales=(1.0,)
+        )[:3].fit(fit_on)
         weight = pipeline["regions"].spatial_weight
         for record in pipeline[:2].transform(photos):
             yield exact(f"photos, {preset} preset", cell_points(record, weight), "gaussian", rng)

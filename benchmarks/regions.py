@@ -54,7 +54,8 @@ def variants(store: str) -> dict:
     """Pipelines by name. `paper` and `default` are presets; the others change one thing."""
 
     def cmac(preset="default", **params):
-        return make_cmac_pipeline(preset, features__store=store, **params)
+        one_size = {"features__max_size": 1024, "features__scales": (1.0,)}
+        return make_cmac_pipeline(preset, features__store=store, **one_size, **params)
 
     def rmac(**params):
         params = {"whiten__shrinkage": 1.0, **params}

@@ -69,6 +69,7 @@ def make_system(name: str, backbone: str, size: int, args: argparse.Namespace) -
         features__backbone=backbone,
         features__weights=args.weights,
         features__max_size=size,
+        features__scales=(1.0,),
         features__enlarge=True,
         features__store=args.store,
         whiten__shrinkage=1.0,

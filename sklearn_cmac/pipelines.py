@@ -62,8 +62,8 @@ def make_cmac_pipeline(
     preset : {"default", "paper", "mixed", "dinov2", "dinov3", "siglip2", "pe"}, default="default"
         "paper" has the paper's settings. "default" has those that retrieve best: cells are
         compared in 16 whitened components and by their places, clusters are widened, pooled by
-        their generalized mean and weighted by how central they are, and whitening is damped.
-        "mixed" takes R-MAC's squares and these clusters together; it is the best of the three,
+        their generalized mean and weighted by how central they are, whitening is damped, and
+        photos are described at 724 and at 512 pixels. "mixed" takes R-MAC's squares and these clusters together; it is the best of the three,
         and has the most vectors a photo. Each setting's part is measured in the documentation.
         The others are "mixed" on the patch tokens of a transformer of that name
         (`pipelines.TRANSFORMERS`), whose values may be negative, so that regions are summed.
@@ -99,7 +99,8 @@ def make_cmac_pipeline(
     >>> make_cmac_pipeline("dinov3", weights="dinov3.safetensors")["features"].backbone
     'timm/vit_base_patch16_dinov3.lvd1689m'
     """
-    params = {"features__weights": weights, **params}
+    if weights != "default":
+        params = {"features__weights": weights, **params}
     if preset == "paper":
         return _make(memory, verbose, params, pca=ActivationPCA(), regions=NCutClusterer())
     regions: Any = NCutClusterer(spatial_weight=0.6, grow=0.15)
@@ -109,7 +110,7 @@ def make_cmac_pipeline(
     elif preset != "default":
         known = ["default", "paper", "mixed", *TRANSFORMERS]
         raise ValueError(f"preset is one of {known}, got {preset!r}")
-    features = ConvFeatureExtractor()
+    features = ConvFeatureExtractor(max_size=724, scales=(1.0, 2**-0.5))
     if preset in TRANSFORMERS:
         features = ConvFeatureExtractor(**TRANSFORMERS[preset]._asdict())
         pool = SPoCPooler(center_prior=False, region_weight="center")

@@ -126,6 +126,7 @@ def make_system(name: str, network: str, settings: Settings, **params: Any) -> P
         "features__backbone": NETWORKS[network].architecture,
         "features__weights": settings.weights[network],
         "features__max_size": settings.max_size,
+        "features__scales": (1.0,),
         "features__store": settings.store,
     }
     if settings.shrinkage is not None and params.get("layer") is None:
