@@ -60,11 +60,12 @@ def make_cmac_pipeline(
     Parameters
     ----------
     preset : {"default", "paper", "mixed", "dinov2", "dinov3", "siglip2", "pe"}, default="default"
-        "paper" has the paper's settings. "default" has those that retrieve best: cells are
-        compared in 16 whitened components and by their places, clusters are widened, pooled by
-        their generalized mean and weighted by how central they are, whitening is damped, and
-        photos are described at 724 and at 512 pixels. "mixed" takes R-MAC's squares and these clusters together; it is the best of the three,
-        and has the most vectors a photo. Each setting's part is measured in the documentation.
+        "paper" has the paper's settings. "default" has those that retrieve best: photos are
+        described at 724 and at 512 pixels, cells are compared in 16 whitened components and by
+        their places, clusters are widened, pooled by their generalized mean and weighted by how
+        central they are, and whitening is damped. "mixed" takes R-MAC's squares and these clusters
+        together; it is the best of the three, and has the most vectors a photo. Each setting's
+        part is measured in the documentation.
         The others are "mixed" on the patch tokens of a transformer of that name
         (`pipelines.TRANSFORMERS`), whose values may be negative, so that regions are summed.
     weights : "default", None, path or str, default="default"
