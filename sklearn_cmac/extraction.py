@@ -131,6 +131,10 @@ class ConvFeatureExtractor(PhotoStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What was pickled before there were scales has one.
+        super().__setstate__({"scales": (1.0,), **state})
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Sequence[Item], y: Any = None) -> ConvFeatureExtractor:
         """Find the network and its weights. No photo is read.

@@ -26,6 +26,7 @@ from sklearn_cmac import (
 )
 from sklearn_cmac.collection import describe_collection
 from sklearn_cmac.datasets import make_object_scenes
+from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.inspection import overlay_matches
 from sklearn_cmac.search import Localization, RegionMatching, Retriever
 
@@ -221,3 +222,14 @@ def test_every_map_knows_whose_it_is(photo):
     assert [(each.name, each.box) for each in record.maps] == [("a church", (0, 0, 160, 240))] * 2
     (found,) = BoxRegions().fit_transform([record])
     assert [each.proposed.areas.tolist() for each in found.maps] == [[24], [6]]
+
+
+def test_what_was_pickled_before_there_were_scales_has_one(photo):
+    extractor = ConvFeatureExtractor(max_size=128).fit([photo])
+    before = extractor.__getstate__()
+    del before["scales"]
+    older = ConvFeatureExtractor.__new__(ConvFeatureExtractor)
+    older.__setstate__(before)
+    assert older.get_params() == extractor.get_params()
+    assert fingerprint(older) == fingerprint(extractor)
+    assert len(older.transform([photo])[0].maps) == 1
