@@ -226,8 +226,8 @@ def test_every_map_knows_whose_it_is(photo):
 
 def test_what_was_pickled_before_there_were_scales_has_one(photo):
     extractor = ConvFeatureExtractor(max_size=128).fit([photo])
-    before = extractor.__getstate__()
-    del before["scales"]
+    state = extractor.__getstate__()
+    before = {name: value for name, value in state.items() if name != "scales"}
     older = ConvFeatureExtractor.__new__(ConvFeatureExtractor)
     older.__setstate__(before)
     assert older.get_params() == extractor.get_params()
