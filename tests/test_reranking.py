@@ -557,7 +557,9 @@ def test_a_walk_among_the_candidates_reaches_the_far_end_of_a_chain():
 def test_with_one_region_a_photo_it_is_diffusion_on_the_candidates(rng):
     x = np.abs(unit(rng, 20, 5)).astype(np.float16).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    step = CandidateNeighbors(n_candidates=20, n_neighbors=4, n_seeds=3, n_components=None)
+    step = CandidateNeighbors(
+        n_candidates=20, n_neighbors=4, n_seeds=3, alpha=0.99, n_components=None
+    )
     walked, _ = rerank_among(step, x)
     _, neighbors, values = neighbors_of_all(collection(x).engine, 4)
     seeds = np.zeros(20)
