@@ -49,15 +49,6 @@ OF_LOCAL_FEATURES = (BagOfWords, FisherVector, VLAD)
 OF_MAPS = [c for c in ESTIMATORS if c not in OF_PHOTOS + OF_LOCAL_FEATURES]
 
 
-def expected_failures(estimator):
-    if not isinstance(estimator, NCutClusterer):
-        return {}
-    return {
-        "check_methods_sample_order_invariance": "clusters have no order, so the columns of the "
-        "membership table may come in another one",
-    }
-
-
 @pytest.mark.filterwarnings("ignore:ActivationPCA.* keeps")
 @parametrize_with_checks(
     [
@@ -70,9 +61,10 @@ def expected_failures(estimator):
         L2Aggregator(),
         NCutClusterer(n_clusters=3),
     ],
-    expected_failed_checks=expected_failures,
 )
 def test_scikit_learns_checks(estimator, check):
+    if isinstance(estimator, NCutClusterer) and "sample_order" in check.func.__name__:
+        pytest.skip("clusters have no order: see test_permuting_points_permutes_labels")
     check(estimator)
 
 
