@@ -16,6 +16,21 @@ def one_thread() -> AbstractContextManager[None]:
     return _thread_pools().limit(limits=1, user_api="blas")
 
 
+def one_torch_thread() -> AbstractContextManager[None]:
+    """Torch keeps to the thread that calls it in here; other threads have their own number."""
+    import torch
+
+    # A thread that uses torch for the first time takes over torch's number, so it comes first.
+    torch.get_num_threads()
+    return _torch_pools().limit(limits=1, user_api="openmp")
+
+
 @cache
 def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def _torch_pools() -> ThreadpoolController:
+    # Pools are found among what is loaded by now, which includes torch.
     return ThreadpoolController()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
+from itertools import chain
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,10 +16,26 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
 from sklearn_cmac.maps import ActivationMap, MapArrays, MapSource
-from sklearn_cmac.networks import Backbone, get_backbone
+from sklearn_cmac.networks import (
+    ENGINES,
+    TORCH,
+    Backbone,
+    best_device,
+    choose_arithmetic,
+    choose_engine,
+    get_backbone,
+)
 from sklearn_cmac.photos import Box, Item, Photo, PhotoError, check_box_inside
 from sklearn_cmac.pixels import Content, scaled_box
 from sklearn_cmac.store import StoredMap
+
+
+class _Way(NamedTuple):
+    """How the network is run, as `Backbone.runner` takes it."""
+
+    engine: str
+    device: str
+    arithmetic: str
 
 
 class ConvFeatureExtractor(PhotoStep):
@@ -52,14 +70,22 @@ class ConvFeatureExtractor(PhotoStep):
     store : path, optional
         A folder in which each map is kept, so that it is computed once per photo and
         setting, also across processes. Records then hold a handle on the file, not the map.
-    precision : {"float32", "float16"}, default="float32"
-        Number format of the maps. "float16" halves them, and on a GPU the network computes
-        in it too.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        Number format in which the network computes, where processor or GPU do so natively; where
+        they do not, it computes in "float32", and `fit` warns. Maps of both short formats are
+        kept as float16, in half the bytes.
+    engine : {"auto", "torch", "openvino", "onnx"}, default="auto"
+        Who runs the network. "auto" is torch on a GPU, and on a processor the fastest inference
+        engine that is installed: OpenVINO, ONNX Runtime, else torch. Their maps are the same but
+        for rounding. A network that an engine cannot run is left to torch, with a warning.
     device : str, default="auto"
         A torch device; "auto" is "cuda" where there is one, else "cpu".
+    batch_size : int, default=16
+        On a GPU, photos of equal size that the network takes at once. On a processor each photo
+        is taken alone, in one thread.
     n_jobs : int, optional
-        Photos described at once, through joblib (by default in threads that share one
-        network). None is 1 unless a `joblib.parallel_config` says otherwise.
+        Photos described at once, each in one thread. None is 1 unless a
+        `joblib.parallel_config` says otherwise, and -1 is all cores; the maps are the same.
     verbose : bool or int, default=0
         Whether to show a progress bar.
 
@@ -95,8 +121,10 @@ class ConvFeatureExtractor(PhotoStep):
         "enlarge": ["boolean"],
         "query_crop": [StrOptions({"activations", "image"})],
         "store": [str, os.PathLike, None],
-        "precision": [StrOptions({"float32", "float16"})],
+        "precision": [StrOptions({"float32", "bfloat16", "float16"})],
+        "engine": [StrOptions({"auto", "torch", *ENGINES})],
         "device": [str],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -114,7 +142,9 @@ class ConvFeatureExtractor(PhotoStep):
         query_crop: str = "activations",
         store: str | os.PathLike[str] | None = None,
         precision: str = "float32",
+        engine: str = "auto",
         device: str = "auto",
+        batch_size: int = 16,
         n_jobs: int | None = None,
         verbose: int = 0,
     ):
@@ -127,13 +157,15 @@ class ConvFeatureExtractor(PhotoStep):
         self.query_crop = query_crop
         self.store = store
         self.precision = precision
+        self.engine = engine
         self.device = device
+        self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # What was pickled before there were scales has one.
-        super().__setstate__({"scales": (1.0,), **state})
+        # What was pickled before there were such parameters.
+        super().__setstate__({"scales": (1.0,), "engine": "auto", "batch_size": 16, **state})
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Sequence[Item], y: Any = None) -> ConvFeatureExtractor:
@@ -157,6 +189,14 @@ class ConvFeatureExtractor(PhotoStep):
         backbone = self.network
         self.n_features_out_ = backbone.channels
         self.weights_sha256_ = backbone.weights_sha256
+        way = self._way()
+        if way.arithmetic != self.precision:
+            warnings.warn(
+                f"{way.engine} does not compute in {self.precision} natively on this "
+                f"{'processor' if way.device == 'cpu' else way.device}, so the network computes "
+                "in float32, as fast as without; maps are kept as float16",
+                stacklevel=2,
+            )
         return self
 
     @property
@@ -217,13 +257,28 @@ class ConvFeatureExtractor(PhotoStep):
                 f"{network.weights_source} holds {network.weights_sha256[:12]}; pass the same "
                 "weights, or fit anew"
             )
-        # In single precision all devices agree but for rounding; in half, a GPU computes in it.
-        halved = self.precision == "float16" and self._device() != "cpu"
-        arithmetic = "float16" if halved else "float32"
+        way = self._way()
+        # Maps of another engine are other maps, though they differ by rounding only.
+        engine = () if way.engine == TORCH else (way.engine,)
+        return [(*each, *engine) for each in self._described_by(way.arithmetic)]
+
+    def __fingerprint__(self) -> tuple[Any, ...]:
+        # What one engine described, another may ask for.
+        parts = chain.from_iterable(self._described_by(self._way().arithmetic))
+        return (*parts, self.query_crop)
+
+    def _described_by(self, arithmetic: str) -> list[Settings]:
+        """Of each size, all that its map depends on but for rounding."""
+        network = self.network
         return [
             ("activations", network.fingerprint, size, self.enlarge, self.precision, arithmetic)
             for size in self._sizes()
         ]
+
+    def _way(self) -> _Way:
+        device = self._device()
+        engine = choose_engine(self.engine, self.network, device)
+        return _Way(engine, device, choose_arithmetic(self.precision, engine, device))
 
     def _views_of(self, content: Content, cut: Box | None) -> Sequence[int]:
         sizes = self._sizes()
@@ -244,11 +299,11 @@ class ConvFeatureExtractor(PhotoStep):
         return True
 
     def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
-        network, device, name = self.network, self._device(), content.name
+        network, name = self.network, content.name
         rgb, photo_size = content.decode(box=cut, **self._scaling(self._sizes()[view]))
-        network.forward_on(device)  # weights that are missing or wrong are no photo's error
+        run = network.runner(*self._way())  # wrong weights are no photo's error
         try:
-            activations = network.activations(rgb, device, self.precision)
+            activations = run(rgb[None])[0].astype(self._dtype, copy=False)
         except Exception as error:
             raise PhotoError(
                 f"{name}: the network {self.backbone} failed on its {rgb.shape[1]}x{rgb.shape[0]} "
@@ -257,7 +312,7 @@ class ConvFeatureExtractor(PhotoStep):
         if not np.isfinite(activations).all():
             raise PhotoError(
                 f"{name}: the network's activations are not finite. Check the weights"
-                + (" or use precision='float32'." if self.precision == "float16" else ".")
+                + ("." if self.precision == "float32" else " or use precision='float32'.")
             )
         height, width = activations.shape[:2]
         colors = Image.fromarray(rgb).resize((width, height), Image.Resampling.BOX)
@@ -288,11 +343,11 @@ class ConvFeatureExtractor(PhotoStep):
         return {"box": photo.box}
 
     def _device(self) -> str:
-        if self.device != "auto":
-            return self.device
-        import torch
+        return best_device() if self.device == "auto" else self.device
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+    @property
+    def _dtype(self) -> str:
+        return "float32" if self.precision == "float32" else "float16"
 
 
 def _or_infinite(size: int | None) -> float:

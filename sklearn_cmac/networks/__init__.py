@@ -4,19 +4,43 @@ A network is built when its first photo arrives, once for all estimators of a pr
 of no pickle. Nothing here knows about the extractor, records or pipelines.
 """
 
+from sklearn_cmac.networks._converted import cache_folder
+from sklearn_cmac.networks._engines import (
+    ENGINES,
+    TORCH,
+    ConversionError,
+    InferenceEngine,
+    Runner,
+    best_device,
+    choose_arithmetic,
+    choose_engine,
+    installed_engines,
+    speed_advice,
+)
 from sklearn_cmac.networks._plain_contents import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.networks._record import Backbone, Layer, pick_layer
 from sklearn_cmac.networks._registry import get_backbone, register_network
 from sklearn_cmac.networks._weights import WeightsFile
 
 __all__ = [
+    "ENGINES",
+    "TORCH",
     "Backbone",
+    "ConversionError",
+    "InferenceEngine",
     "Layer",
+    "Runner",
     "WeightsError",
     "WeightsFile",
     "as_array",
+    "best_device",
+    "cache_folder",
+    "choose_arithmetic",
+    "choose_engine",
     "get_backbone",
+    "installed_engines",
     "pick_layer",
     "read_plain_contents",
     "register_network",
+    "speed_advice",
 ]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from sklearn_cmac.networks._engines import TORCH, ConversionError, Runner, load_engine
+
 if TYPE_CHECKING:
     import torch
 
@@ -113,6 +115,12 @@ class Backbone:
     multiple: int = 1
     min_side: int = 0
     _forwards: dict[str, Forward] = field(default_factory=dict, init=False, repr=False)
+    _runners: dict[tuple[str, str, str], Runner] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _converted: dict[str, Mapping[str, np.ndarray] | ConversionError] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         self.min_side = self.min_side or self.stride
@@ -127,9 +135,6 @@ class Backbone:
 
     def forward_on(self, device: str) -> Forward:
         """The network on a torch device, built there on the first call.
-
-        Call it before a run: weights that are missing or belong to another network are then one
-        error, and not one for each photo.
 
         Parameters
         ----------
@@ -148,43 +153,88 @@ class Backbone:
         """
         with _building:
             if device not in self._forwards:
-                with seeded():
-                    network = self.build()
-                network.requires_grad_(False).eval().to(device)
+                network = self.built().to(device)
                 forward = network if self.module is None else _cut_at(network, self.module)
                 self._forwards[device] = forward
             return self._forwards[device]
 
-    def activations(self, rgb: np.ndarray, device: str, precision: str) -> np.ndarray:
-        """The activation map of one photo.
+    def built(self) -> torch.nn.Module:
+        """The whole network, made anew, ready to infer."""
+        with seeded():
+            return self.build().requires_grad_(False).eval()
+
+    def converted(self, engine: str) -> Mapping[str, np.ndarray]:
+        """The network as an inference engine runs it, converted if it never was.
 
         Parameters
         ----------
-        rgb : ndarray of shape (h, w, 3), uint8
-        device : str
-            A torch device.
-        precision : "float32" or "float16"
-            Of the result, and on a GPU of the network's arithmetic.
+        engine : str
+            One that is installed.
 
         Returns
         -------
-        ndarray of shape (H, W, D)
+        mapping from str to ndarray of uint8
+
+        Raises
+        ------
+        ConversionError
+            If the engine cannot run it.
+        WeightsError
+            As `forward_on`.
+        """
+        from sklearn_cmac.networks._converted import converted
+
+        with _building:
+            if engine not in self._converted:
+                try:
+                    self._converted[engine] = converted(self, engine)
+                except ConversionError as error:
+                    self._converted[engine] = error
+            found = self._converted[engine]
+        if isinstance(found, ConversionError):
+            raise found
+        return found
+
+    def runner(
+        self, engine: str = TORCH, device: str = "cpu", arithmetic: str = "float32"
+    ) -> Runner:
+        """The network, ready to run: made on the first call, then one for all threads.
+
+        Call it before a run: weights that are missing or belong to another network are then one
+        error, and not one for each photo.
+
+        Parameters
+        ----------
+        engine : str, default="torch"
+            "torch", or an inference engine that can run the network.
+        device : str, default="cpu"
+            A torch device.
+        arithmetic : {"float32", "bfloat16", "float16"}, default="float32"
+            The number format in which the network computes.
+
+        Returns
+        -------
+        callable
+            From pixels (n, h, w, 3) of uint8 to maps (n, H, W, D) of float32. On a processor it
+            works in the thread that calls it, and in no other.
 
         Raises
         ------
         WeightsError
             As `forward_on`.
         """
-        import torch
+        key = engine, device, arithmetic
+        with _building:
+            if key not in self._runners:
+                if engine == TORCH:
+                    from sklearn_cmac.networks._torch import TorchRunner
 
-        forward = self.forward_on(device)
-        mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (self.mean, self.std))
-        pixels = torch.from_numpy(np.array(rgb)).to(device)
-        half = precision == "float16" and device != "cpu"
-        with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=half):
-            output = forward(((pixels.permute(2, 0, 1) / 255.0 - mean) / std)[None])
-        activations = output[0].permute(1, 2, 0).to(getattr(torch, precision))
-        return activations.contiguous().cpu().numpy()
+                    forward = self.forward_on(device)
+                    made: Runner = TorchRunner(forward, self.mean, self.std, device, arithmetic)
+                else:
+                    made = load_engine(engine).load(self.converted(engine), arithmetic)
+                self._runners[key] = made
+            return self._runners[key]
 
 
 @contextmanager

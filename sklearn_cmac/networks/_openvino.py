@@ -1,0 +1,72 @@
+"""OpenVINO runs a network on the processor."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+from sklearn_cmac.networks._engines import Runner
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_CAPABILITIES = {"BF16": "bfloat16", "FP16": "float16"}
+
+
+class OpenVINO:
+    """Converts a traced network to OpenVINO's own form, and runs that."""
+
+    def __init__(self) -> None:
+        self._core = openvino.Core()
+
+    def version(self) -> str:
+        return openvino.__version__
+
+    def formats(self) -> frozenset[str]:
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return frozenset(ours for theirs, ours in _CAPABILITIES.items() if theirs in able)
+
+    def convert(self, network: torch.nn.Module, pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        # As openvino.convert_model does it, without the report that sends to its makers.
+        front_end = FrontEndManager().load_by_framework("pytorch")
+        traced = TorchScriptPythonDecoder(network, example_input=pixels)
+        model = front_end.convert(front_end.load(traced))
+        entrance = model.inputs[0].get_node()
+        entrance.set_element_type(openvino.Type.u8)
+        entrance.set_partial_shape(openvino.PartialShape([-1, -1, -1, 3]))
+        model.validate_nodes_and_infer_types()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.xml"
+            openvino.save_model(model, path, compress_to_fp16=False)
+            return {
+                kind: np.fromfile(path.with_suffix(ending), np.uint8)
+                for kind, ending in (("graph", ".xml"), ("weights", ".bin"))
+            }
+
+    def load(self, converted: Mapping[str, np.ndarray], arithmetic: str) -> Runner:
+        model = self._core.read_model(converted["graph"].tobytes(), converted["weights"].tobytes())
+        cores = os.cpu_count() or 1
+        # A stream is one thread that works on one photo: as many run as ask at once.
+        options = {
+            "NUM_STREAMS": cores,
+            "INFERENCE_NUM_THREADS": cores,
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": _HINTS[arithmetic],
+        }
+        compiled = self._core.compile_model(model, "CPU", options)
+        own = threading.local()
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            if not hasattr(own, "request"):
+                own.request = compiled.create_infer_request()
+            found = own.request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True)
+            return np.array(found.to_tuple()[0], np.float32)
+
+        return run
