@@ -6,13 +6,16 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any, ClassVar
 
 import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 
+from sklearn_cmac._flow import Threads, is_worker
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac._steps import RecordStep
 from sklearn_cmac.fingerprints import fingerprint
@@ -116,24 +119,23 @@ class PhotoStep(RecordStep, BaseEstimator):
         """
         photos = check_photos(X, self)
         self._check_params()
-        settings, stopping = self._settings(), list[BaseException]()
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer=self._prefer, return_as="generator")
-        describe = joblib.delayed(self._describe_or_error)
-        records = jobs(describe(item, settings, stopping) for item in photos)
         with show_progress(None, len(photos), self._doing, self.verbose) as bar:
-            try:
-                for record in records:
-                    if isinstance(record, _Stopped):
-                        raise record.error
-                    bar.update()
-                    yield record
-            except BaseException as error:
-                # A process must not end while its threads are in the network, so they are
-                # waited for; what has not begun does nothing.
-                stopping.append(error)
-                for _ in records:
-                    pass
-                raise
+            for record in self._records_of(photos, self._settings()):
+                if isinstance(record, _Stopped):
+                    raise record.error
+                bar.update()
+                yield record
+
+    def _records_of(self, photos: list[Item], settings: list[Settings]) -> Iterator[Any]:
+        """In order, of each photo its record, or the error that it or nobody is to blame for."""
+        work = partial(self._describe_or_error, settings=settings)
+        backend, _ = get_active_backend(prefer=self._prefer)
+        if is_worker() or getattr(backend, "supports_sharedmem", False):
+            with Threads(self.n_jobs) as threads:
+                yield from threads.each(work, photos)
+            return
+        jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer=self._prefer, return_as="generator")
+        yield from jobs(joblib.delayed(work)(item) for item in photos)
 
     def crop_record(self, record: Any, item: Photo | Query) -> Any:
         """What of a whole photo's record answers to an item of that photo.
@@ -157,11 +159,7 @@ class PhotoStep(RecordStep, BaseEstimator):
         """What a record takes over from the photo besides its name."""
         return {}
 
-    def _describe_or_error(
-        self, item: Item, settings: list[Settings], stopping: list[BaseException]
-    ) -> Any:
-        if stopping:
-            return None
+    def _describe_or_error(self, item: Item, settings: list[Settings]) -> Any:
         try:
             return self._describe(as_photo(item), settings)
         except PhotoError as error:

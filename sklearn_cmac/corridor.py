@@ -6,13 +6,15 @@ evaluation) asks here, and nobody counts steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac._flow import Threads
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import Item
 from sklearn_cmac.pooling import Pooler
@@ -56,8 +58,19 @@ class Corridor:
     @property
     def reads_annotations(self) -> bool:
         """Whether some step looks at a photo's name or box, which describing ignores else."""
-        parts = self.pipeline.get_params().values() if self.steps else ()
-        return any(getattr(part, "reads_annotations", False) for part in parts)
+        return any(self._values("reads_annotations"))
+
+    @property
+    def n_jobs(self) -> int | None:
+        """Photos that are worked on at once, as the extractor says; joblib reads it."""
+        drawn = any(isinstance(s, np.random.RandomState) for s in self._values("random_state"))
+        # What is drawn from a generator depends on who comes first.
+        return 1 if drawn or self.photos_at_once is None else self.extractor.n_jobs
+
+    @property
+    def photos_at_once(self) -> int | None:
+        """Photos that one thread takes together; None if the extractor spreads them itself."""
+        return getattr(self.extractor, "photos_at_once", None)
 
     def with_extractor(self, extractor: Any) -> Pipeline:
         """The same fitted pipeline with another step that photos come in by."""
@@ -93,13 +106,13 @@ class Corridor:
 
     def pooled(self, proposals: Sequence[ActivationMap]) -> list[RegionVectors]:
         """From maps with regions to region vectors, as they are summed or matched."""
-        vectors = self.pipeline[self._pooler() : -1].transform(proposals)
+        vectors = self._through(self.pipeline[self._pooler() : -1], proposals)
         return self._checked(vectors, RegionVectors)
 
     def vectors(self, maps: Sequence[ActivationMap]) -> list[RegionVectors]:
         """From activation maps to region vectors."""
         maps = self._checked(maps, ActivationMap)
-        return self._checked(self.pipeline[1:-1].transform(maps), RegionVectors)
+        return self._checked(self._through(self.pipeline[1:-1], maps), RegionVectors)
 
     def summed(self, vectors: Sequence[RegionVectors]) -> np.ndarray:
         """From region vectors to descriptors (n, D)."""
@@ -107,13 +120,26 @@ class Corridor:
 
     def described(self, records: Sequence[Any]) -> np.ndarray:
         """From the extractor's records to descriptors (n, D)."""
-        behind = self.pipeline[1:] if self.steps else self.pipeline
-        return np.asarray(behind.transform(records))
+        if not self.steps:
+            return np.asarray(self.pipeline.transform(records))
+        return np.asarray(self._through(self.pipeline[1:], records))
 
     @property
     def pools(self) -> bool:
         """Whether regions are pooled, so that there are maps with regions, and their vectors."""
         return any(isinstance(step, Pooler) for step in self.steps)
+
+    def _values(self, name: str) -> Iterator[Any]:
+        """This attribute of each part of the pipeline that has it."""
+        parts = self.pipeline.get_params().values() if self.steps else ()
+        return (getattr(part, name) for part in parts if hasattr(part, name))
+
+    def _through(self, steps: Pipeline, photos: Sequence[Any]) -> list[Any]:
+        """What steps make of photos, several at once."""
+        with one_thread(), Threads(self.n_jobs) as threads:
+            if threads.n == 1:
+                return list(steps.transform(photos))
+            return [row for (row,) in threads.each(lambda photo: steps.transform([photo]), photos)]
 
     def _pooler(self) -> int:
         for i, (_, step) in enumerate(self.pipeline.steps):

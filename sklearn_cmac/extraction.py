@@ -204,6 +204,11 @@ class ConvFeatureExtractor(PhotoStep):
         """The network that the parameters name, for what there is to know about it."""
         return get_backbone(self.backbone, self.weights, self.layer)
 
+    @property
+    def photos_at_once(self) -> int:
+        """Photos that one thread takes together: more than one fill batches on a GPU."""
+        return 1 if self._device() == "cpu" else 2 * self.batch_size
+
     def check_query(self, box: Box, photo_size: tuple[int, int], name: str) -> None:
         """An error if a query's box leaves too little for the network, before it is described.
 

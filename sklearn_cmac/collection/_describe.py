@@ -14,7 +14,9 @@ import numpy as np
 from filelock import FileLock
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_cmac._flow import Threads
 from sklearn_cmac._progress import show_progress
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
 from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.collection._engine import Engine, Stamp
@@ -77,7 +79,8 @@ def describe_collection(
         first step, so that whoever needs the record too need not describe the photo again. Its
         time is not counted as describing.
     batch_size : int, default=32
-        Photos described at a time; this many activation maps are held in memory.
+        Photos whose descriptions are kept at a time: what is kept, a run that is stopped need not
+        do again.
     verbose : bool or int, default=False
         Whether to show a progress bar.
 
@@ -100,9 +103,7 @@ def describe_collection(
     with nullcontext() if place is None else FileLock(place / "lock"):
         run = _Run(Corridor(pipeline), regions, place, make, len(photos), witness)
         with show_progress(None, len(photos), "describing", verbose) as bar:
-            for start in range(0, len(photos), batch_size):
-                run.add(photos[start : start + batch_size])
-                bar.update(min(batch_size, len(photos) - start))
+            run.add_all(photos, batch_size, bar.update)
         return run.collection(photos)
 
 
@@ -120,6 +121,15 @@ class _Read:
 _Row = tuple[np.ndarray, "RegionVectors | None"]
 
 
+@dataclass
+class _Outcome:
+    """What became of some photos that were described together."""
+
+    batch: list[tuple[Item, _Read]]
+    rows: dict[str, _Row | str]  # by id, of those that were new: the row, or why there is none
+    records: dict[str, Any]  # by id, for the witness
+
+
 class _Run:
     """Photos described batch by batch into one engine."""
 
@@ -134,7 +144,7 @@ class _Run:
     ):
         self.corridor, self.regions = corridor, regions
         self.folder, self.make, self.n_photos = folder, make, n_photos
-        self.witness: Witness = witness or (lambda id_, record: None)
+        self.witness = witness
         self.annotated = corridor.reads_annotations
         self.pipeline = fingerprint(corridor.pipeline)
         self.catalogue = None if folder is None else Catalogue(folder)
@@ -145,6 +155,8 @@ class _Run:
         self.names: list[str] = []
         self.ids: list[str] = []
         self.failed: dict[int, str] = {}
+        self.claimed: set[str] = set()  # ids that are being described, or were now
+        self.bad: dict[str, str] = {}  # why photos of these ids have no row
         self.seconds = 0.0
 
     def _engine(self, dimension: int) -> Engine:
@@ -155,38 +167,73 @@ class _Run:
         self.shared = len(engine) > 0
         return engine
 
-    def add(self, batch: Sequence[Item]) -> None:
-        """Describe what of a batch is not known yet."""
-        started, first = time.perf_counter(), len(self.ids)
-        read = [_read(item, self.annotated) for item in batch]
+    def add_all(
+        self, photos: Sequence[Item], batch_size: int, told: Callable[[int], object]
+    ) -> None:
+        """Describe what is not known yet, and keep it batch by batch.
+
+        While one photo is read, the network runs on another and the map of a third is cut.
+        """
+        at_once = self.corridor.photos_at_once or batch_size
+        waiting: list[_Outcome] = []
+        with one_thread(), Threads(self.corridor.n_jobs) as threads:
+            parts = (photos[i : i + at_once] for i in range(0, len(photos), at_once))
+            read = threads.each(self._read_all, parts)
+            started = time.perf_counter()
+            try:
+                for outcome in threads.each(self._describe_new, map(self._claim, read)):
+                    started += self._tell(outcome)
+                    told(len(outcome.batch))
+                    waiting.append(outcome)
+                    if sum(len(each.batch) for each in waiting) >= batch_size:
+                        self._keep(waiting, started)
+                        waiting, started = [], time.perf_counter()
+            except KeyboardInterrupt:
+                self._keep(waiting, started)
+                raise
+        self._keep(waiting, started)
+
+    def _read_all(self, items: Sequence[Item]) -> list[tuple[Item, _Read]]:
+        return [(item, _read(item, self.annotated)) for item in items]
+
+    def _claim(self, batch: list[tuple[Item, _Read]]) -> tuple[list[tuple[Item, _Read]], dict]:
+        """The batch, and what of it nobody has described: of copies, the first."""
         new = {
             photo.id: photo.item
-            for photo in read
-            if photo.id and (self.engine is None or photo.id not in self.engine)
+            for _, photo in batch
+            if photo.id
+            and photo.id not in self.claimed
+            and (self.engine is None or photo.id not in self.engine)
         }
-        rows = self._described(new)
-        for i, photo in enumerate(read, first):
-            row = rows.get(photo.id)
-            reason = row if isinstance(row, str) else photo.reason
-            if reason:
-                self.failed[i] = reason
-            self.ids.append("" if reason else photo.id)
-            self.names.append(photo.name)
-        self.seconds += time.perf_counter() - started if new else 0.0
-        if self.catalogue is not None:
-            self.catalogue.note(self._entries(batch, first), self.seconds)
-            self.seconds = 0.0
+        self.claimed.update(new)
+        return batch, new
 
-    def _described(self, new: dict[str, Any]) -> dict[str, _Row | str]:
-        """Rows of photos by their ids, those that have one kept in the engine."""
+    def _describe_new(self, claimed: tuple[list[tuple[Item, _Read]], dict[str, Any]]) -> _Outcome:
+        batch, new = claimed
         id_of = {id(item): id_ for id_, item in new.items()}
+        records: dict[str, Any] = {}
 
-        def tell(item: Any, record: Any) -> None:
-            started = time.perf_counter()
-            self.witness(id_of[id(item)], record)
-            self.seconds -= time.perf_counter() - started
+        def note(item: Any, record: Any) -> None:
+            if self.witness is not None:
+                records[id_of[id(item)]] = record
 
-        rows = dict(zip(new, _describe(self.corridor, list(new.values()), self.regions, tell)))
+        rows = dict(zip(new, _describe(self.corridor, list(new.values()), self.regions, note)))
+        for _, photo in batch:
+            photo.item = None  # its content is needed no more
+        return _Outcome(batch, rows, records)
+
+    def _tell(self, outcome: _Outcome) -> float:
+        """Let the witness see the records, and say how long that took."""
+        started = time.perf_counter()
+        for id_, record in outcome.records.items():
+            assert self.witness is not None
+            self.witness(id_, record)
+        outcome.records.clear()
+        return time.perf_counter() - started
+
+    def _keep(self, outcomes: list[_Outcome], started: float) -> None:
+        """Rows into the engine, and what became of each photo into the catalogue."""
+        rows = {id_: row for outcome in outcomes for id_, row in outcome.rows.items()}
         good = {id_: row for id_, row in rows.items() if not isinstance(row, str)}
         if good:
             descriptors = np.stack([descriptor for descriptor, _ in good.values()])
@@ -196,7 +243,20 @@ class _Run:
                 self.engine = self._engine(dimension)
             table = RegionTable.of(vectors, dimension) if self.regions else None
             self.engine.upsert(list(good), descriptors, table)
-        return rows
+        self.bad.update({id_: row for id_, row in rows.items() if isinstance(row, str)})
+        first = len(self.ids)
+        batch = [pair for outcome in outcomes for pair in outcome.batch]
+        for i, (_, photo) in enumerate(batch, first):
+            reason = self.bad.get(photo.id) or photo.reason
+            if reason:
+                self.failed[i] = reason
+            self.ids.append("" if reason else photo.id)
+            self.names.append(photo.name)
+        self.seconds += time.perf_counter() - started if rows else 0.0
+        if self.catalogue is not None:
+            entries = self._entries([item for item, _ in batch], first)
+            self.catalogue.note(entries, self.seconds)
+            self.seconds = 0.0
 
     def _entries(self, batch: Sequence[Item], first: int) -> list[CatalogueEntry]:
         entries = []

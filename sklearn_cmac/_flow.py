@@ -1,0 +1,81 @@
+"""Photo after photo through the same work: several at once, in order, and few in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import joblib
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_inside = threading.local()
+
+
+class Threads:
+    """Threads that take photos one by one. What a worker starts in turn stays in its thread.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As joblib reads it. With one, all work is done in the thread that asks for results.
+
+    Examples
+    --------
+    >>> from sklearn_cmac._flow import Threads
+    >>> with Threads(2) as threads:
+    ...     list(threads.each(str.upper, ["a", "b", "c"]))
+    ['A', 'B', 'C']
+    """
+
+    def __init__(self, n_jobs: int | None):
+        self.n = 1 if is_worker() else joblib.effective_n_jobs(n_jobs)
+        self._pool = ThreadPoolExecutor(self.n, initializer=_enter) if self.n > 1 else None
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        # A process must not end while its threads are in a network, so they are waited for; what
+        # has not begun does nothing.
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in the order of the items.
+
+        Items are taken as they are needed: three for each thread are under way at most, so
+        memory does not grow with their number, and one that takes long holds up few.
+
+        Parameters
+        ----------
+        work : callable
+        items : iterable
+
+        Yields
+        ------
+        what `work` returns
+        """
+        if self._pool is None:
+            yield from map(work, items)
+            return
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(self._pool.submit(work, item))
+            if len(waiting) >= 3 * self.n:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def is_worker() -> bool:
+    """Whether this thread works for others, so that it starts none of its own."""
+    return getattr(_inside, "worker", False)
+
+
+def _enter() -> None:
+    _inside.worker = True
