@@ -9,8 +9,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._steps import StatelessStep
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import ActivationMap, Records, Regions, RegionVectors
 from sklearn_cmac.photos import PhotoError
+
+# Activations count as this at least in a generalized mean, as in its authors' program.
+_FLOOR = 1e-6
 
 
 class Pooler(StatelessStep, BaseEstimator):
@@ -59,7 +63,7 @@ class Pooler(StatelessStep, BaseEstimator):
         if regions.shape != activations.shape[:2]:
             raise PhotoError(f"{record.name}: its regions are of a {regions.shape} map, not of it")
         cells = self._weigh(activations).reshape(-1, activations.shape[-1])
-        vectors = np.stack([self._reduce(cells[region]) for region in regions])
+        vectors = self._reduce(cells, regions)
         if not np.isfinite(vectors).all():
             raise PhotoError(f"{record.name}: its activations are not finite numbers")
         return vectors
@@ -80,8 +84,8 @@ class Pooler(StatelessStep, BaseEstimator):
         """The map (H, W, D) with its cells and channels weighted."""
         return activations
 
-    def _reduce(self, cells: np.ndarray) -> np.ndarray:
-        """One vector (D,) for the cells (n, D) of a region."""
+    def _reduce(self, cells: np.ndarray, regions: Regions) -> np.ndarray:
+        """Vectors (R, D) of regions of the cells (N, D)."""
         raise NotImplementedError
 
 
@@ -109,8 +113,8 @@ class ClusterMaxPooler(Pooler):
     def __init__(self, region_weight: str | None = None):
         self.region_weight = region_weight
 
-    def _reduce(self, cells: np.ndarray) -> np.ndarray:
-        return cells.max(axis=0)
+    def _reduce(self, cells: np.ndarray, regions: Regions) -> np.ndarray:
+        return np.stack([cells[region].max(axis=0) for region in regions])
 
 
 class GeMPooler(Pooler):
@@ -150,8 +154,8 @@ class GeMPooler(Pooler):
         self.p = p
         self.region_weight = region_weight
 
-    def _reduce(self, cells: np.ndarray) -> np.ndarray:
-        return generalized_mean(cells, self.p)
+    def _reduce(self, cells: np.ndarray, regions: Regions) -> np.ndarray:
+        return generalized_means(cells, regions, self.p)
 
 
 class SPoCPooler(Pooler):
@@ -202,8 +206,8 @@ class SPoCPooler(Pooler):
             return activations
         return activations * center_prior(*activations.shape[:2])[..., None]
 
-    def _reduce(self, cells: np.ndarray) -> np.ndarray:
-        return _sum(cells)
+    def _reduce(self, cells: np.ndarray, regions: Regions) -> np.ndarray:
+        return np.stack([_sum(cells[region]) for region in regions])
 
 
 class CroWPooler(Pooler):
@@ -238,24 +242,46 @@ class CroWPooler(Pooler):
     def _weigh(self, activations: np.ndarray) -> np.ndarray:
         return activations * crow_cell_weights(activations)[..., None] * rarity(activations)
 
-    def _reduce(self, cells: np.ndarray) -> np.ndarray:
-        return _sum(cells)
+    def _reduce(self, cells: np.ndarray, regions: Regions) -> np.ndarray:
+        return np.stack([_sum(cells[region]) for region in regions])
 
 
-def generalized_mean(cells: np.ndarray, p: float) -> np.ndarray:
-    """``mean(max(x, 1e-6) ** p) ** (1 / p)`` over the rows of `cells` (n, D).
+def generalized_means(cells: np.ndarray, regions: Regions, p: float) -> np.ndarray:
+    """``mean(max(x, 1e-6) ** p) ** (1 / p)`` over the cells of each region.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (N, D)
+    regions : Regions of N cells
+    p : float
 
     Returns
     -------
-    ndarray of shape (D,)
+    ndarray of shape (R, D)
         Of the cells' number format, at least single precision.
     """
-    cells = np.maximum(cells, 1e-6, dtype=np.result_type(cells, np.float32))
+    cells = np.maximum(cells, _FLOOR, dtype=np.result_type(cells, np.float32))
     top = cells.max(axis=0)
-    if np.isinf(p):
-        return top
-    # As shares of the maximum, so that no power overflows.
-    return top * np.mean((cells / top) ** p, axis=0) ** (1 / p)
+    if np.isinf(p) or _underflows(_FLOOR / top.max(), p, cells.dtype):
+        return np.stack([_generalized_mean(cells[region], p) for region in regions])
+    # Powers once for all regions, and as shares of the maximum, so that none overflows.
+    cells /= top
+    powers = cells * cells * cells if p == 3 else cells**p
+    shares = regions.masks().reshape(len(regions), -1) / regions.areas[:, None]
+    with one_thread():
+        means = shares.astype(cells.dtype) @ powers
+    return top * means ** (1 / p)
+
+
+def _underflows(smallest: float, p: float, dtype: np.dtype) -> bool:
+    """Whether a power of a number in (0, 1] loses digits."""
+    return bool(p * np.log(smallest) < np.log(np.finfo(dtype).tiny))
+
+
+def _generalized_mean(cells: np.ndarray, p: float) -> np.ndarray:
+    """The same of one region with the cells (n, D), by shares of its own maximum."""
+    top = cells.max(axis=0)
+    return top if np.isinf(p) else top * np.mean((cells / top) ** p, axis=0) ** (1 / p)
 
 
 def center_prior(height: int, width: int) -> np.ndarray:

@@ -45,6 +45,17 @@ def test_gem_by_hand_on_a_4x4_map():
     assert pool(GeMPooler(p=2)) == pytest.approx([np.sqrt(28 / 16)])
 
 
+@pytest.mark.parametrize("p", [1.5, 3, 30])
+def test_gem_of_each_region_by_scipy(p, records):
+    from scipy.stats import pmean
+
+    proposed = GridRegions().fit_transform(records)
+    for record, found in zip(proposed, GeMPooler(p=p).fit_transform(proposed)):
+        cells = np.maximum(record.activations.reshape(-1, 16).astype(float), 1e-6)
+        expected = [pmean(cells[region], p) for region in record.proposed]
+        np.testing.assert_allclose(found.vectors, expected, rtol=1e-5)
+
+
 def test_gem_counts_what_is_negative_as_a_millionth():
     pool = whole([[[-5.0], [3.0]]])
     assert pool(GeMPooler(p=1)) == pytest.approx([(3 + 1e-6) / 2])
