@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -70,8 +70,11 @@ class PhotoStep(RecordStep, BaseEstimator):
         return (0,)
 
     @abstractmethod
-    def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
-        """The named arrays that describe a photo, or a box cut out of it, in one view."""
+    def _compute(self, content: Content, cut: Box | None, view: int, *ready: Any) -> Arrays:
+        """The named arrays that describe a photo, or a box cut out of it, in one view.
+
+        `ready` is what a step worked out for several photos together, if it does.
+        """
 
     @abstractmethod
     def _as_record(self, views: list[tuple[Arrays, str | None]]) -> Any:
@@ -160,33 +163,61 @@ class PhotoStep(RecordStep, BaseEstimator):
         return {}
 
     def _describe_or_error(self, item: Item, settings: list[Settings]) -> Any:
-        try:
-            return self._describe(as_photo(item), settings)
-        except PhotoError as error:
-            return error
-        except Exception as error:
-            return _Stopped(error)
+        return or_error(self._describe, item, settings)
 
-    def _describe(self, item: Photo | Query, settings: list[Settings]) -> Any:
+    def _describe(self, item: Item, settings: list[Settings]) -> Any:
+        known = as_photo(item)
+        return self._record_of(known, *self._content_of(known), settings)
+
+    def _record_of(
+        self,
+        item: Photo | Query,
+        content: Content,
+        cut: Box | None,
+        settings: list[Settings],
+        *ready: Any,
+    ) -> Any:
+        views = [
+            self._kept(content, cut, view, settings[view], *ready)
+            for view in self._views_of(content, cut)
+        ]
+        return self.crop_record(self._as_record(views), item if cut is None else _parts(item)[0])
+
+    def _content_of(self, item: Photo | Query) -> tuple[Content, Box | None]:
+        """What a photo consists of, and the box that is cut out of it before it is described."""
         photo, box = _parts(item)
-        cut = box if self.query_crop == "image" else None
         with errors_of(photo.name):
             content = Content(read_source(photo), photo.name)
-        views = [
-            self._kept(content, cut, view, settings[view]) for view in self._views_of(content, cut)
-        ]
-        return self.crop_record(self._as_record(views), photo if cut is not None else item)
+        return content, box if self.query_crop == "image" else None
 
     def _kept(
-        self, content: Content, cut: Box | None, view: int, settings: Settings
+        self, content: Content, cut: Box | None, view: int, settings: Settings, *ready: Any
     ) -> tuple[Arrays, str | None]:
         """The arrays of a view, and the file that they are in if there is a store."""
         if self.store is None:
-            return self._compute(content, cut, view), None
-        key = fingerprint(content.digest, cut, settings, numerics=["maps"])
-        store = ArrayStore(self.store)
-        arrays = store.get_or_compute(key, lambda: self._compute(content, cut, view))
+            return self._compute(content, cut, view, *ready), None
+        store, key = ArrayStore(self.store), self._key(content, cut, settings)
+        arrays = store.get_or_compute(key, lambda: self._compute(content, cut, view, *ready))
         return arrays, str(store.path(key).resolve())
+
+    def _stored(self, content: Content, cut: Box | None, settings: Settings) -> Arrays | None:
+        """The arrays of a view, if they are in the store."""
+        if self.store is None:
+            return None
+        return ArrayStore(self.store).get(self._key(content, cut, settings))
+
+    def _key(self, content: Content, cut: Box | None, settings: Settings) -> str:
+        return fingerprint(content.digest, cut, settings, numerics=["maps"])
+
+
+def or_error(work: Callable[..., Any], *args: Any) -> Any:
+    """What work returns, or the error that the photo or nobody is to blame for."""
+    try:
+        return work(*args)
+    except PhotoError as error:
+        return error
+    except Exception as error:
+        return _Stopped(error)
 
 
 def _parts(item: Photo | Query) -> tuple[Photo, Box | None]:

@@ -5,6 +5,7 @@ Photos are what runs in parallel.
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 from functools import cache
 
@@ -16,21 +17,38 @@ def one_thread() -> AbstractContextManager[None]:
     return _thread_pools().limit(limits=1, user_api="blas")
 
 
-def one_torch_thread() -> AbstractContextManager[None]:
-    """Torch keeps to the thread that calls it in here; other threads have their own number."""
-    import torch
+class _OneTorchThread(AbstractContextManager):
+    """Torch's number of threads is one of each thread, and one that new threads take over.
 
-    # A thread that uses torch for the first time takes over torch's number, so it comes first.
-    torch.get_num_threads()
-    return _torch_pools().limit(limits=1, user_api="openmp")
+    Who comes first notes it, and each who leaves puts it back: for itself, and for new threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        import torch
+
+        with self._lock:
+            self._inside -= 1
+            torch.set_num_threads(self._before)
+
+
+one_torch_thread = _OneTorchThread()
 
 
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
-
-@cache
-def _torch_pools() -> ThreadpoolController:
-    # Pools are found among what is loaded by now, which includes torch.
-    return ThreadpoolController()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from itertools import chain
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from numbers import Integral, Real
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +18,8 @@ from PIL import Image
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
-from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
+from sklearn_cmac._flow import Threads
+from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings, or_error
 from sklearn_cmac.maps import ActivationMap, MapArrays, MapSource
 from sklearn_cmac.networks import (
     ENGINES,
@@ -25,7 +30,7 @@ from sklearn_cmac.networks import (
     choose_engine,
     get_backbone,
 )
-from sklearn_cmac.photos import Box, Item, Photo, PhotoError, check_box_inside
+from sklearn_cmac.photos import Box, Item, Photo, PhotoError, Query, as_photo, check_box_inside
 from sklearn_cmac.pixels import Content, scaled_box
 from sklearn_cmac.store import StoredMap
 
@@ -36,6 +41,25 @@ class _Way(NamedTuple):
     engine: str
     device: str
     arithmetic: str
+
+
+@dataclass
+class _View:
+    """A photo's pixels at one size, its upright size, and its map once the network has seen it."""
+
+    rgb: np.ndarray
+    photo_size: tuple[int, int]
+    map: np.ndarray | None = None
+
+
+@dataclass
+class _Look:
+    """A photo on its way through a batch, with the views that are not in the store."""
+
+    item: Photo | Query
+    content: Content
+    cut: Box | None
+    views: dict[int, _View]
 
 
 class ConvFeatureExtractor(PhotoStep):
@@ -303,17 +327,72 @@ class ConvFeatureExtractor(PhotoStep):
             return False
         return True
 
-    def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
-        network, name = self.network, content.name
-        rgb, photo_size = content.decode(box=cut, **self._scaling(self._sizes()[view]))
-        run = network.runner(*self._way())  # wrong weights are no photo's error
+    def _records_of(self, photos: list[Item], settings: list[Settings]) -> Iterator[Any]:
+        if self._device() == "cpu":
+            yield from super()._records_of(photos, settings)
+            return
+        # The next photos are decoded while the network runs on these.
+        with Threads(self.n_jobs) as threads:
+            seen = threads.each(partial(self._look_at, settings=settings), photos)
+            while window := list(islice(seen, self.photos_at_once)):
+                self._run_batches([look for look in window if isinstance(look, _Look)])
+                yield from threads.each(partial(self._answer, settings=settings), window)
+
+    def _look_at(self, item: Item, settings: list[Settings]) -> Any:
+        """A photo decoded at the sizes at which it is not in the store, or an error."""
+        return or_error(self._decoded, item, settings)
+
+    def _decoded(self, item: Item, settings: list[Settings]) -> _Look:
+        known = as_photo(item)
+        content, cut = self._content_of(known)
+        views = {
+            view: self._view(content, cut, view)
+            for view in self._views_of(content, cut)
+            if self._stored(content, cut, settings[view]) is None
+        }
+        return _Look(known, content, cut, views)
+
+    def _run_batches(self, looks: list[_Look]) -> None:
+        """The maps of what was decoded; photos of one size share a pass of the network."""
+        sizes = defaultdict(list)
+        for view in chain.from_iterable(look.views.values() for look in looks):
+            sizes[view.rgb.shape].append(view)
+        run = self.network.runner(*self._way())
+        for alike in sizes.values():
+            for start in range(0, len(alike), self.batch_size):
+                batch = alike[start : start + self.batch_size]
+                try:
+                    maps = run(np.stack([view.rgb for view in batch]))
+                except Exception:  # such as memory that does not suffice: each is tried alone
+                    continue
+                for view, found in zip(batch, maps):
+                    view.map = found
+
+    def _answer(self, look: Any, settings: list[Settings]) -> Any:
+        if not isinstance(look, _Look):
+            return look
+        parts = look.item, look.content, look.cut, settings, look.views
+        return or_error(self._record_of, *parts)
+
+    def _compute(
+        self,
+        content: Content,
+        cut: Box | None,
+        view: int,
+        ready: Mapping[int, _View] = MappingProxyType({}),
+    ) -> Arrays:
+        name = content.name
+        seen = ready[view] if view in ready else self._view(content, cut, view)
+        rgb, photo_size = seen.rgb, seen.photo_size
+        run = self.network.runner(*self._way())  # wrong weights are no photo's error
         try:
-            activations = run(rgb[None])[0].astype(self._dtype, copy=False)
+            found = run(rgb[None])[0] if seen.map is None else seen.map
         except Exception as error:
             raise PhotoError(
                 f"{name}: the network {self.backbone} failed on its {rgb.shape[1]}x{rgb.shape[0]} "
                 f"pixels ({type(error).__name__}: {error})"
             ) from error
+        activations = found.astype(self._dtype, copy=False)
         if not np.isfinite(activations).all():
             raise PhotoError(
                 f"{name}: the network's activations are not finite. Check the weights"
@@ -328,6 +407,9 @@ class ConvFeatureExtractor(PhotoStep):
             "photo_size": np.array(photo_size, np.int64),
             "window": np.array(window, np.float64),
         }
+
+    def _view(self, content: Content, cut: Box | None, view: int) -> _View:
+        return _View(*content.decode(box=cut, **self._scaling(self._sizes()[view])))
 
     def _as_record(self, views: list[tuple[Arrays, str | None]]) -> ActivationMap:
         return ActivationMap.of_maps([self._as_map(*view) for view in views])

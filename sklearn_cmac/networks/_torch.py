@@ -94,7 +94,7 @@ class TorchRunner:
         self.dtype = None if arithmetic == "float32" else getattr(torch, arithmetic)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        limited = one_torch_thread() if self.device.type == "cpu" else nullcontext()
+        limited = one_torch_thread if self.device.type == "cpu" else nullcontext()
         half = torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
         with limited, torch.inference_mode(), half:
             found = self.network(torch.from_numpy(np.array(pixels)).to(self.device))
