@@ -51,4 +51,3 @@ one_torch_thread = _OneTorchThread()
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
-

@@ -216,7 +216,7 @@ class ConvFeatureExtractor(PhotoStep):
         way = self._way()
         if way.arithmetic != self.precision:
             warnings.warn(
-                f"{way.engine} does not compute in {self.precision} natively on this "
+                f"{way.engine} does not run {self.backbone} in {self.precision} natively on this "
                 f"{'processor' if way.device == 'cpu' else way.device}, so the network computes "
                 "in float32, as fast as without; maps are kept as float16",
                 stacklevel=2,
@@ -307,7 +307,7 @@ class ConvFeatureExtractor(PhotoStep):
     def _way(self) -> _Way:
         device = self._device()
         engine = choose_engine(self.engine, self.network, device)
-        return _Way(engine, device, choose_arithmetic(self.precision, engine, device))
+        return _Way(engine, device, choose_arithmetic(self.precision, engine, self.network, device))
 
     def _views_of(self, content: Content, cut: Box | None) -> Sequence[int]:
         sizes = self._sizes()

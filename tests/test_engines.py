@@ -225,13 +225,13 @@ def test_a_folder_that_cannot_be_written_is_no_error(engine, cache, conversions,
     assert len(conversions) == 1
 
 
-def test_a_full_disk_leaves_no_part_behind(engine, cache, monkeypatch, pixels):
+def test_a_full_disk_leaves_no_part_behind(engine, cache, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="No space left"):
-        patch.setattr(np, "save", full)
-        fresh().runner(engine)(pixels[None])
+    monkeypatch.setattr(np, "save", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        fresh().runner(engine)
     assert [path for path in files(cache) if path.suffix != ".lock"] == []
 
 
@@ -256,7 +256,7 @@ def formats(monkeypatch, *able):
 def test_formats_that_the_processor_lacks_are_a_warning_and_float32(precision, pixels, monkeypatch):
     formats(monkeypatch)
     extractor = ConvFeatureExtractor(precision=precision)
-    with pytest.warns(UserWarning, match=f"does not compute in {precision} natively"):
+    with pytest.warns(UserWarning, match=f"does not run .* in {precision} natively"):
         (record,) = extractor.fit_transform([pixels])
     (single,) = ConvFeatureExtractor().fit_transform([pixels])
     np.testing.assert_array_equal(record.activations, single.activations.astype("f2"))
@@ -264,8 +264,9 @@ def test_formats_that_the_processor_lacks_are_a_warning_and_float32(precision, p
 
 def test_formats_that_the_processor_has_are_used(monkeypatch):
     formats(monkeypatch, "bfloat16")
-    assert choose_arithmetic("bfloat16", "torch", "cpu") == "bfloat16"
-    assert choose_arithmetic("float16", "torch", "cpu") == "float32"
+    lite0 = get_backbone("efficientnet_lite0")
+    assert choose_arithmetic("bfloat16", "torch", lite0, "cpu") == "bfloat16"
+    assert choose_arithmetic("float16", "torch", lite0, "cpu") == "float32"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ConvFeatureExtractor(precision="bfloat16").fit([])
@@ -275,16 +276,28 @@ def test_formats_that_the_processor_has_are_used(monkeypatch):
 def test_bfloat16_is_the_same_map_in_fewer_digits(way, landmarks):
     if way != "torch" and way not in installed_engines():
         pytest.skip(f"{way} is not installed")
-    if choose_arithmetic("bfloat16", way, "cpu") != "bfloat16":
+    lite0 = get_backbone("efficientnet_lite0")
+    if choose_arithmetic("bfloat16", way, lite0, "cpu") != "bfloat16":
         pytest.skip(f"{way} does not compute in bfloat16 natively on this processor")
     photo = sorted((landmarks / "images").rglob("*.jpg"))[0]
+    # An odd height above 256 has no exact bfloat16.
     maps = [
-        ConvFeatureExtractor(engine=way, precision=p).fit_transform([photo])[0].activations
+        ConvFeatureExtractor(engine=way, precision=p, max_size=511).fit_transform([photo])[0]
         for p in ("float32", "bfloat16")
     ]
-    one, other = (m.ravel().astype(float) for m in maps)
+    one, other = (record.activations.ravel().astype(float) for record in maps)
     cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
     assert 0.99 < cosine < 1 - 1e-9
+
+
+def test_a_network_that_is_another_one_in_a_format_computes_in_single_precision(monkeypatch):
+    formats(monkeypatch, "bfloat16")
+    stub = replace(get_backbone("stub"))
+    monkeypatch.setitem(stub._runners, ("torch", "cpu", "float32"), lambda x: np.ones((1, 9, 8, 2)))
+    monkeypatch.setitem(
+        stub._runners, ("torch", "cpu", "bfloat16"), lambda x: np.ones((1, 8, 8, 2))
+    )
+    assert choose_arithmetic("bfloat16", "torch", stub, "cpu") == "float32"
 
 
 # -- batches ------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ written whole or not at all, and bears a checksum: a damaged one is made again.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _VERSION = 1
 _MAKERS = ("torch", "torchvision", "timm")
 _TOLERANCE = 1e-4  # of the largest activation
+_LEAST_COSINE = 0.9  # of a map in a short number format; noise has .99, and real photos more
 _REASON = "reason"
 
 
@@ -93,13 +96,10 @@ def _convert(network: Backbone, engine: InferenceEngine) -> Mapping[str, np.ndar
 
     cut = Cut(network.built(), network.module)
     whole = FromPixels(cut, network.mean, network.std).eval().requires_grad_(False)
-    rng = np.random.default_rng(0)
-    first, *others = (
-        rng.integers(0, 256, (1, *sides, 3), np.uint8) for sides in _sides_to_try(network)
-    )
+    first, *others = photos_to_try(network)
     try:
         # Tracers warn of what is settled below, where sizes are tried.
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _whole_numbers_of_pixels():
             warnings.simplefilter("ignore")
             made = engine.convert(whole, torch.from_numpy(first))
         run = engine.load(made, "float32")
@@ -115,12 +115,40 @@ def _convert(network: Backbone, engine: InferenceEngine) -> Mapping[str, np.ndar
     return made
 
 
-def _sides_to_try(network: Backbone) -> list[tuple[int, int]]:
-    """Heights and widths that the network takes, each of another shape of map."""
-    step = max(network.multiple, network.stride)
-    step = -(-step // network.multiple) * network.multiple
+def photos_to_try(network: Backbone) -> list[np.ndarray]:
+    """Pixels of sizes that the network takes, of other shapes each, and the last of odd sides."""
+    step = -(-max(network.multiple, network.stride) // network.multiple) * network.multiple
     least = -(-network.min_side // step)
-    return [((least + i) * step, (least + j) * step) for i, j in ((3, 5), (6, 4), (4, 7))]
+    sides = [[(least + i) * step, (least + j) * step] for i, j in ((3, 5), (6, 4), (9, 8))]
+    if network.multiple == 1:
+        sides[-1] = [side + 11 for side in sides[-1]]
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (1, *each, 3), np.uint8) for each in sides]
+
+
+@contextmanager
+def _whole_numbers_of_pixels() -> Iterator[None]:
+    """What timm pads an input with, counted in whole numbers of pixels.
+
+    It divides by the stride in floating point, which an engine then does in the short format that
+    the network is to run in, where numbers above 256 have gaps.
+    """
+    padding = sys.modules.get("timm.layers.padding")
+    if padding is None:
+        yield
+        return
+    before = padding.get_same_padding
+
+    def get_same_padding(x: Any, kernel_size: int, stride: int, dilation: int) -> Any:
+        strides = (x + stride - 1) // stride
+        missing = (strides - 1) * stride + (kernel_size - 1) * dilation + 1 - x
+        return max(missing, 0) if isinstance(missing, int) else missing.clamp(min=0)
+
+    padding.get_same_padding = get_same_padding  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        padding.get_same_padding = before  # type: ignore[attr-defined]
 
 
 def _check_alike(found: np.ndarray, expected: np.ndarray) -> None:
@@ -130,6 +158,14 @@ def _check_alike(found: np.ndarray, expected: np.ndarray) -> None:
     difference = np.abs(found - expected).max()
     if not difference <= _TOLERANCE * largest:
         raise ConversionError(f"its map differs from torch's by {difference / largest:.1e}")
+
+
+def is_rounded(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether a map in a short number format is what it is in single precision, but rounded."""
+    if found.shape != expected.shape:
+        return False
+    one, other = found.ravel().astype(np.float64), expected.ravel().astype(np.float64)
+    return bool(one @ other >= _LEAST_COSINE * np.linalg.norm(one) * np.linalg.norm(other))
 
 
 def _version(package: str) -> str:

@@ -126,24 +126,29 @@ def choose_engine(asked: str, network: Backbone, device: str) -> str:
     return asked
 
 
-def choose_arithmetic(precision: str, engine: str, device: str) -> str:
+def choose_arithmetic(precision: str, engine: str, network: Backbone, device: str) -> str:
     """The number format in which a network computes where this one is asked for.
 
     Parameters
     ----------
     precision : "float32", "bfloat16" or "float16"
-    engine, device : str
+    engine : str
         As `choose_engine` chose.
+    network : Backbone
+    device : str
+        A torch device.
 
     Returns
     -------
     str
-        `precision`, or "float32" where the processor would have to imitate it, slowly.
+        `precision`; or "float32" where the processor would have to imitate it, slowly, or where
+        the network is another one in that format.
     """
     if precision == "float32":
         return precision
     formats = load_engine(engine).formats() if engine != TORCH else _formats_of_torch(device)
-    return precision if precision in formats else "float32"
+    able = precision in formats and network.computes_in(precision, engine, device)
+    return precision if able else "float32"
 
 
 def _formats_of_torch(device: str) -> frozenset[str]:
