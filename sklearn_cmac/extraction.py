@@ -35,7 +35,7 @@ from sklearn_cmac.pixels import Content, scaled_box
 from sklearn_cmac.store import StoredMap
 
 
-class _Way(NamedTuple):
+class Way(NamedTuple):
     """How the network is run, as `Backbone.runner` takes it."""
 
     engine: str
@@ -213,7 +213,7 @@ class ConvFeatureExtractor(PhotoStep):
         backbone = self.network
         self.n_features_out_ = backbone.channels
         self.weights_sha256_ = backbone.weights_sha256
-        way = self._way()
+        way = self.way
         if way.arithmetic != self.precision:
             warnings.warn(
                 f"{way.engine} does not run {self.backbone} in {self.precision} natively on this "
@@ -286,14 +286,14 @@ class ConvFeatureExtractor(PhotoStep):
                 f"{network.weights_source} holds {network.weights_sha256[:12]}; pass the same "
                 "weights, or fit anew"
             )
-        way = self._way()
+        way = self.way
         # Maps of another engine are other maps, though they differ by rounding only.
         engine = () if way.engine == TORCH else (way.engine,)
         return [(*each, *engine) for each in self._described_by(way.arithmetic)]
 
     def __fingerprint__(self) -> tuple[Any, ...]:
         # What one engine described, another may ask for.
-        parts = chain.from_iterable(self._described_by(self._way().arithmetic))
+        parts = chain.from_iterable(self._described_by(self.way.arithmetic))
         return (*parts, self.query_crop)
 
     def _described_by(self, arithmetic: str) -> list[Settings]:
@@ -304,10 +304,12 @@ class ConvFeatureExtractor(PhotoStep):
             for size in self._sizes()
         ]
 
-    def _way(self) -> _Way:
+    @property
+    def way(self) -> Way:
+        """How the network runs on this machine: engine, device, number format."""
         device = self._device()
         engine = choose_engine(self.engine, self.network, device)
-        return _Way(engine, device, choose_arithmetic(self.precision, engine, self.network, device))
+        return Way(engine, device, choose_arithmetic(self.precision, engine, self.network, device))
 
     def _views_of(self, content: Content, cut: Box | None) -> Sequence[int]:
         sizes = self._sizes()
@@ -357,7 +359,7 @@ class ConvFeatureExtractor(PhotoStep):
         sizes = defaultdict(list)
         for view in chain.from_iterable(look.views.values() for look in looks):
             sizes[view.rgb.shape].append(view)
-        run = self.network.runner(*self._way())
+        run = self.network.runner(*self.way)
         for alike in sizes.values():
             for start in range(0, len(alike), self.batch_size):
                 batch = alike[start : start + self.batch_size]
@@ -384,7 +386,7 @@ class ConvFeatureExtractor(PhotoStep):
         name = content.name
         seen = ready[view] if view in ready else self._view(content, cut, view)
         rgb, photo_size = seen.rgb, seen.photo_size
-        run = self.network.runner(*self._way())  # wrong weights are no photo's error
+        run = self.network.runner(*self.way)  # wrong weights are no photo's error
         try:
             found = run(rgb[None])[0] if seen.map is None else seen.map
         except Exception as error:

@@ -40,7 +40,9 @@ def test_its_test_command_is_what_continuous_integration_runs():
 
 def test_the_extras_and_links_it_names_exist():
     pyproject = (ROOT / "pyproject.toml").read_text()
-    for extra in re.findall(r'"\.\[(\w+)\]"', README):
+    extras = re.findall(r'"\.\[([\w,]+)\]"', README)
+    assert extras
+    for extra in ",".join(extras).split(","):
         assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE)
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / link).exists(), link

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
 from sklearn_cmac._markdown import as_table
-from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions
+from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
 from sklearn_cmac.cli._search import query_row, result_figure
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.inspection import Ranking, write_page
@@ -35,11 +35,13 @@ def demo_command(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     shown = [scenes.target.index(name) for name in sorted(set(scenes.target) - {""})[:6]]
     sections = [(f"Where else is {scenes.target[i]}?", list[Ranking]()) for i in shown]
-    table = []
+    table: list[list[str]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for system in _COMPARED:
             name = SYSTEMS[system].label
             pipeline = SystemOptions().make(system, scratch).set_params(features__verbose=1)
+            if not table:
+                say_how_it_runs(pipeline)
             pipeline.fit(others.photos)
             table.append([name, *_score(pipeline, scenes.photos, scenes.target)])
             index = RetrievalIndex(pipeline)

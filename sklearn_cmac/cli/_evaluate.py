@@ -20,6 +20,7 @@ from sklearn_cmac.cli._options import (
     boxes_option,
     labels_option,
     parse_photo_scale,
+    say_how_it_runs,
     store_option,
     system_options,
 )
@@ -121,9 +122,12 @@ def evaluate_command(
     boxed = task["benchmark"] != "folder" or task["queries"] == "boxed"
     # Localisation looks at maps again.
     store = store or (out / "maps" if "localization" in rerank else None)
+    systems = {SYSTEMS[name].label: made.make(name, store) for name in system}
+    loaded = _load_benchmark(**task)
+    say_how_it_runs(next(iter(systems.values())))
     evaluation = evaluate(
-        _load_benchmark(**task),
-        {SYSTEMS[name].label: made.make(name, store) for name in system},
+        loaded,
+        systems,
         datasets.find_photos(fit_on or task["photos"]),
         query_crops=query_crop if boxed else query_crop[:1],
         steps={_chain_name(*names): make_chain(*names, verbose=True)

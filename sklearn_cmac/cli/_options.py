@@ -15,6 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.networks import speed_advice
 from sklearn_cmac.photos import Box
 from sklearn_cmac.pipelines import SYSTEMS
 
@@ -116,7 +118,8 @@ class SystemOptions:
     max_size: int | None = None
     scales: tuple[float, ...] | None = None
     shrinkage: float = 1.0
-    n_jobs: int | None = None
+    precision: str = "float32"
+    n_jobs: int = -1
 
     def make(self, system: str, store: str | Path | None) -> Pipeline:
         """The pipeline of a named system, with its activation maps in a folder."""
@@ -128,6 +131,7 @@ class SystemOptions:
             "features__weights": str(weights),
             "features__layer": self.layer,
             "features__store": store,
+            "features__precision": self.precision,
             "features__n_jobs": self.n_jobs,
             "whiten__shrinkage": self.shrinkage,
         }
@@ -135,6 +139,12 @@ class SystemOptions:
             if value is not None:
                 params[f"features__{name}"] = value
         return found.make(**params, **found.of_network(self.backbone))
+
+
+def say_how_it_runs(pipeline: Pipeline) -> None:
+    """Print which engine runs the pipeline's network, if it has one."""
+    if isinstance(pipeline[0], ConvFeatureExtractor):
+        click.echo(speed_advice(*pipeline[0].way), err=True)
 
 
 def system_options(command: Command) -> Command:
@@ -161,7 +171,15 @@ def system_options(command: Command) -> Command:
         default=own.shrinkage,
         help="Of the whitening.",
     )
-    @click.option("--n-jobs", type=int, help="Photos described at once.")
+    @click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default=own.precision,
+        help="In which the network computes, where processor or GPU can.",
+    )
+    @click.option(
+        "--n-jobs", type=int, default=own.n_jobs, help="Photos described at once; -1: all cores."
+    )
     @wraps(command)
     def with_options(
         *,
@@ -171,10 +189,13 @@ def system_options(command: Command) -> Command:
         max_size: int | None,
         scales: tuple[float, ...] | None,
         shrinkage: float,
-        n_jobs: int | None,
+        precision: str,
+        n_jobs: int,
         **others: Any,
     ) -> None:
-        made = SystemOptions(backbone, weights, layer, max_size, scales, shrinkage, n_jobs)
+        made = SystemOptions(
+            backbone, weights, layer, max_size, scales, shrinkage, precision, n_jobs
+        )
         command(made=made, **others)
 
     return with_options

@@ -23,6 +23,7 @@ from sklearn_cmac.cli._options import (
     WITHOUT_LABELS,
     SystemOptions,
     parse_box,
+    say_how_it_runs,
     store_option,
 )
 from sklearn_cmac.corridor import Corridor
@@ -83,7 +84,8 @@ def search_command(
     with tempfile.TemporaryDirectory() as scratch:
         given = _read_pipeline(file) if file else SystemOptions().make(system, None)
         pipeline = _pipeline_of(given)
-        pipeline[0].set_params(store=store or scratch)
+        pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
+        say_how_it_runs(pipeline)
         # The query first: if it cannot be used, no folder is described in vain.
         pipeline[0].transform([asked])
         if html:

@@ -19,6 +19,7 @@ from sklearn_cmac.cli._options import (
     boxes_option,
     labels_option,
     parse_grid_axis,
+    say_how_it_runs,
     store_option,
     system_options,
 )
@@ -83,6 +84,7 @@ def tune_command(
         grid = {paths[path]: values for path, values in axes}
         check_tuning(retriever, grid, folder, n_folds=folds)
         out.mkdir(parents=True, exist_ok=True)
+        say_how_it_runs(pipeline)
         # Described once, with progress; the search then reads the maps.
         pipeline["features"].set_params(verbose=1).fit([]).transform(folder.photos)
         pipeline["features"].set_params(verbose=0)

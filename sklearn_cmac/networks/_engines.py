@@ -165,17 +165,16 @@ def _formats_of_torch(device: str) -> frozenset[str]:
     return frozenset({"bfloat16"} if native else ())
 
 
-def speed_advice() -> str:
-    """One line on which engine runs networks on this processor, and what would be faster."""
-    found = installed_engines()
-    if best_device() != "cpu":
-        return "engine: torch on a GPU"
-    if found:
-        return f"engine: {found[0]} {load_engine(found[0]).version()}"
-    return (
-        "engine: torch. OpenVINO runs the default network 2 to 5 times as fast: "
-        "pip install 'sklearn-cmac[openvino]'"
-    )
+def speed_advice(engine: str, device: str, arithmetic: str) -> str:
+    """One line on how networks run here, and what would make them faster."""
+    version = "" if engine == TORCH else f" {load_engine(engine).version()}"
+    line = f"network: {engine}{version} on {device}, {arithmetic}"
+    if engine == TORCH and device == "cpu" and not installed_engines():
+        line += (
+            "; OpenVINO would run a convolutional one 2 to 5 times as fast "
+            "(pip install 'sklearn-cmac[openvino]')"
+        )
+    return line
 
 
 @cache
