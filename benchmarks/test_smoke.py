@@ -48,6 +48,7 @@ ARGUMENTS = {
     "repeatable.py": ["--data", "DATA", "--photos", "2", "--ways", "one thread", "2 threads"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
     "scales.py": [*STORE, "--sizes", "128", "96+64", "--systems", "rmac"],
+    "size_roles.py": [*STORE, "--sizes", "256+192", "--systems", "cmac"],
     "sizes.py": [*STORE, "--sizes", "96", "--strides", "16", "--plot", "figure.png"],
     "throughput.py": ["--data", "DATA", "--photos", "4", "--rounds", "1"],
     "paper/__main__.py": NETWORK,
