@@ -19,8 +19,10 @@ import argparse
 import sys
 import time
 import warnings
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from regions import tasks
@@ -57,10 +59,17 @@ def scaling(sizes: str) -> dict:
     return {"max_size": largest, "scales": (1.0, *(size / largest for size in others))}
 
 
-def make_system(name: str, sizes: str, store: str) -> Pipeline:
-    """A system that describes photos at these sizes."""
+def make_system(name: str, sizes: str, store: str, **params: Any) -> Pipeline:
+    """A system that describes photos at these sizes, with shrinkage 1 and other parameters."""
     features = {f"features__{key}": value for key, value in scaling(sizes).items()}
-    return SYSTEMS[name].make(**features, features__store=store, whiten__shrinkage=1.0)
+    params = {**features, "features__store": store, "whiten__shrinkage": 1.0, **params}
+    return SYSTEMS[name].make(**params)
+
+
+def assigned(text: str) -> tuple[str, Any]:
+    """Path and value of a parameter such as whiten__power=0.7."""
+    path, value = text.split("=")
+    return path, literal_eval(value)
 
 
 def measure(
@@ -118,6 +127,9 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), metavar="SIZE+SIZE")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(COMPARED))
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS)[:3])
+    parser.add_argument(
+        "--set", nargs="+", type=assigned, default=[], metavar="PATH=VALUE", dest="params"
+    )
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
@@ -125,7 +137,7 @@ def main() -> None:
     found = {}
     for sizes in args.sizes:
         for name in args.systems:
-            pipeline = make_system(name, sizes, args.store)
+            pipeline = make_system(name, sizes, args.store, **dict(args.params))
             scores, _ = found[name, sizes] = measure(pipeline, work, args.out, args.steps)
             cells = [f"{100 * scores[key].mean():.1f}" for key in scores]
             print(name, sizes, *cells, file=sys.stderr, flush=True)
