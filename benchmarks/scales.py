@@ -6,11 +6,11 @@ Each of two sets of real photos is tested with components and whitening fitted o
 sizes themselves: `landmarks` whole (L) and its boxed queries (L-X), the queries of Paris6k (P-X)
 and the revisited ones (R-X), crop X, shrinkage 1. Sizes are pixels of the longest side; photos are
 not enlarged. Steps behind the first ranking are none (one descriptor), region matching, and region
-matching followed by a walk among the neighbours of the first 100 (`CandidateNeighbors`). Prints
-mAP in percent, and the paired difference to the first sizes that are named with its 95% interval
-over queries. "network" is processor time for reading a photo and running the network, over that of
-the first sizes; bytes are what is kept of a photo of L besides its maps, and seconds what a query
-of L-X takes that is described.
+matching followed by a walk among the neighbours of the first 100 (`CandidateNeighbors`); `--steps`
+also has its other methods. Prints mAP in percent, and the paired difference to the first sizes
+that are named with its 95% interval over queries. "network" is processor time for reading a photo
+and running the network, over that of the first sizes; bytes are what is kept of a photo of L
+besides its maps, and seconds what a query of L-X takes that is described.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import argparse
 import sys
 import time
 import warnings
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from regions import tasks
@@ -32,12 +34,20 @@ from sklearn_cmac._markdown import as_table
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.metrics import bootstrap_interval
 from sklearn_cmac.pipelines import SYSTEMS
-from sklearn_cmac.reranking import make_chain
+from sklearn_cmac.reranking import CandidateNeighbors, Chain, RegionMatching, make_chain
+
+
+def among_candidates(method: str) -> Chain:
+    """Region matching, and what neighbours at query time make of it by one method."""
+    return Chain([("rerank", RegionMatching()), ("expand", CandidateNeighbors(method))])
+
 
 STEPS = {
     "one descriptor": make_chain(),
     "region matching": make_chain("matching"),
     "matching, neighbours": make_chain("matching", "neighbors"),
+    "matching, reciprocal": among_candidates("reciprocal"),
+    "matching, embeddings": among_candidates("embeddings"),
 }
 SIZES = ("1024", "512", "512+384", "724+512", "724+512+362", "512+384+256")
 COMPARED = ("rmac", "paper", "cmac", "mixed")
@@ -49,17 +59,27 @@ def scaling(sizes: str) -> dict:
     return {"max_size": largest, "scales": (1.0, *(size / largest for size in others))}
 
 
-def make_system(name: str, sizes: str, store: str) -> Pipeline:
-    """A system that describes photos at these sizes."""
+def make_system(name: str, sizes: str, store: str, **params: Any) -> Pipeline:
+    """A system that describes photos at these sizes, with shrinkage 1 and other parameters."""
     features = {f"features__{key}": value for key, value in scaling(sizes).items()}
-    return SYSTEMS[name].make(**features, features__store=store, whiten__shrinkage=1.0)
+    params = {**features, "features__store": store, "whiten__shrinkage": 1.0, **params}
+    return SYSTEMS[name].make(**params)
 
 
-def measure(pipeline: Pipeline, work: Sequence[tuple], out: Path | None) -> tuple[Scores, dict]:
+def assigned(text: str) -> tuple[str, Any]:
+    """Path and value of a parameter such as whiten__power=0.7."""
+    path, value = text.split("=")
+    return path, literal_eval(value)
+
+
+def measure(
+    pipeline: Pipeline, work: Sequence[tuple], out: Path | None, steps: Sequence[str]
+) -> tuple[Scores, dict]:
     """Average precisions by (steps, column), crop X; seconds of a query and bytes by steps."""
     scores, costs = {}, {}
+    chains = {name: STEPS[name] for name in steps}
     for column, (benchmark, fit_on, _) in zip(COLUMNS, work):
-        for row in evaluate(benchmark, {"": pipeline}, fit_on, steps=STEPS, folder=out).rows:
+        for row in evaluate(benchmark, {"": pipeline}, fit_on, steps=chains, folder=out).rows:
             scores[row.steps, column] = np.array(row.average_precision)
             if column == "L-X":
                 costs[row.steps] = row.seconds_per_query, row.bytes_per_photo
@@ -106,6 +126,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keeps what is done, so a stopped run goes on")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), metavar="SIZE+SIZE")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(COMPARED))
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS)[:3])
+    parser.add_argument(
+        "--set", nargs="+", type=assigned, default=[], metavar="PATH=VALUE", dest="params"
+    )
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
@@ -113,14 +137,14 @@ def main() -> None:
     found = {}
     for sizes in args.sizes:
         for name in args.systems:
-            pipeline = make_system(name, sizes, args.store)
-            scores, _ = found[name, sizes] = measure(pipeline, work, args.out)
+            pipeline = make_system(name, sizes, args.store, **dict(args.params))
+            scores, _ = found[name, sizes] = measure(pipeline, work, args.out, args.steps)
             cells = [f"{100 * scores[key].mean():.1f}" for key in scores]
             print(name, sizes, *cells, file=sys.stderr, flush=True)
     photos = [photo.source for photo in work[0][0].photos[::50]][:10]
     network = network_seconds(args.sizes, photos)
     by_system = {key: found[key] for name in args.systems for key in found if key[0] == name}
-    for steps in STEPS:
+    for steps in args.steps:
         print(table(by_system, steps, network), end="\n\n")
 
 

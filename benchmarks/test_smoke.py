@@ -47,7 +47,8 @@ ARGUMENTS = {
     "networks.py": ["--networks", "mobilenetv4_conv_small", "--largest", "512"],
     "repeatable.py": ["--data", "DATA", "--photos", "2", "--ways", "one thread", "2 threads"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
-    "scales.py": [*STORE, "--sizes", "128", "96+64", "--systems", "rmac"],
+    "scales.py": [*STORE, "--sizes", "96+64", "--systems", "rmac", "--set", "whiten__power=0.7"],
+    "size_roles.py": [*STORE, "--sizes", "256+192", "--systems", "cmac"],
     "sizes.py": [*STORE, "--sizes", "96", "--strides", "16", "--plot", "figure.png"],
     "startup.py": ["--data", "DATA", "--rounds", "1", "--photos", "2"],
     "throughput.py": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +42,9 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         s in ``1 / sqrt(λ + s * mean(λ))``, λ being the variance along a principal axis, of
         the vectors or, for "learned", of the differences. 0 is full whitening, the paper's;
         above, axes of little variance, which are mostly noise, are amplified less.
+    power : float, default=1
+        Vectors enter as ``sign(x) * abs(x) ** power``, channel by channel. Below 1, a few strong
+        channels count for less beside many weak ones. 1 is the paper's.
     distractor : str or int, optional
         For "learned", the label of photos that show none of the objects: they match none.
     max_pairs : int, default=20000
@@ -88,6 +92,9 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
     F. Radenović, G. Tolias, O. Chum, "CNN image retrieval learns from BoW: unsupervised
     fine-tuning with hard examples", ECCV 2016.
 
+    F. Perronnin, J. Sánchez, T. Mensink, "Improving the Fisher kernel for large-scale image
+    classification", ECCV 2010, for powers.
+
     Examples
     --------
     >>> import numpy as np
@@ -106,6 +113,7 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "method": [StrOptions({"pca", "learned"})],
         "shrinkage": [Interval(Real, 0, None, closed="left")],
+        "power": [Interval(Real, 0, None, closed="neither")],
         "distractor": [str, Integral, None],
         "max_pairs": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -116,6 +124,7 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         n_components: int | None = None,
         method: str = "pca",
         shrinkage: float = 0.0,
+        power: float = 1.0,
         distractor: str | int | None = None,
         max_pairs: int = 20_000,
         random_state: Seed = 0,
@@ -123,9 +132,14 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         self.n_components = n_components
         self.method = method
         self.shrinkage = shrinkage
+        self.power = power
         self.distractor = distractor
         self.max_pairs = max_pairs
         self.random_state = random_state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What was pickled before there were powers has 1.
+        super().__setstate__({"power": 1.0, **state})
 
     @classmethod
     def from_arrays(cls, mean: ArrayLike, components: ArrayLike) -> RegionWhitener:
@@ -210,6 +224,7 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
                 + ("" if self.shrinkage else ", or set shrinkage to about 1"),
                 stacklevel=3,
             )
+        photos = [_to_power(vectors, self.power) for vectors in photos]
         mean, covariance = _moments(photos, self.n_features_in_)
         factor = None
         if self.method == "learned":
@@ -306,8 +321,16 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         return tags
 
     def _transform_rows(self, rows: np.ndarray) -> np.ndarray:
-        rows = normalize(rows.astype(self.mean_.dtype, copy=False))
+        rows = normalize(_to_power(rows.astype(self.mean_.dtype, copy=False), self.power))
         return normalize((rows - self.mean_) @ self.components_.T)
+
+
+def _to_power(vectors: np.ndarray, power: float) -> np.ndarray:
+    """Signed powers of all numbers, in at least single precision."""
+    if power == 1:
+        return vectors
+    vectors = vectors.astype(np.result_type(vectors, np.float32), copy=False)
+    return np.sign(vectors) * np.abs(vectors) ** power
 
 
 def _moments(photos: list[np.ndarray], n_features: int) -> tuple[np.ndarray, np.ndarray]:

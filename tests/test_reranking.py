@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist, squareform
 from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import normalize
 
 from sklearn_cmac import (
     ActivationMap,
@@ -44,6 +47,7 @@ from sklearn_cmac.search import (
     RetrievalIndex,
     Retriever,
     describe_collection,
+    embed_distances,
     expand_queries,
     match_regions,
     similarities_among,
@@ -578,13 +582,57 @@ def test_reciprocal_neighbours_among_the_candidates_are_those_of_the_collection(
     assert among[:10] == list(whole[:10])
 
 
+@pytest.mark.parametrize("n_dimensions", [2, 4])
+def test_candidates_are_embedded_with_the_query_which_is_expanded_twice(rng, n_dimensions):
+    x = unit(rng, 20, 5).astype(np.float16).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    step = CandidateNeighbors(
+        "embeddings", 20, n_neighbors=4, n_dimensions=n_dimensions, n_components=None
+    )
+    ranked, _ = rerank_among(step, x)
+    # Scaling is kernel PCA of -1/2 times squared distances.
+    asked = np.concatenate([x[:1], x])
+    peer = KernelPCA(n_dimensions, kernel="precomputed")
+    query, *photos = normalize(peer.fit_transform(-((1 - asked @ asked.T) ** 2) / 2))
+    photos = np.stack(photos)
+    once = expand_queries(query[None], photos, 4, alpha=1)[0]
+    nearest = np.argsort(-(photos @ once))[:4]
+    twice = query + (photos @ once)[nearest] @ photos[nearest]
+    assert ranked == list(np.argsort(-(photos @ twice)))
+
+
 def test_photos_behind_the_candidates_stay_where_they_are(rng):
     x = unit(rng, 12, 4)
-    for method in ("diffusion", "reciprocal"):
+    for method in ("diffusion", "reciprocal", "embeddings"):
         ranked, plain = rerank_among(CandidateNeighbors(method, n_candidates=5), x)
         assert ranked[5:] == plain[5:]
         assert sorted(ranked[:5]) == sorted(plain[:5])
         assert rerank_among(CandidateNeighbors(method, n_candidates=1), x)[0] == plain
+
+
+@pytest.mark.parametrize("n_dimensions", [None, 2])
+def test_distances_of_points_give_them_back_along_their_principal_axes(rng, n_dimensions):
+    x = rng.standard_normal((8, 3))
+    points = embed_distances(squareform(pdist(x)), n_dimensions)
+    assert points.shape == (8, n_dimensions or 3)
+    np.testing.assert_allclose(np.abs(points), np.abs(PCA(n_dimensions).fit_transform(x)))
+    if n_dimensions is None:
+        np.testing.assert_allclose(pdist(points), pdist(x))
+
+
+def test_an_equilateral_triangle_has_two_dimensions():
+    points = embed_distances(1 - np.eye(3))
+    assert points.shape == (3, 2)
+    np.testing.assert_allclose(pdist(points), 1)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 3**-0.5)
+
+
+def test_what_no_points_can_have_is_left_out_of_an_embedding():
+    # No triangle: the eigenvalues are 4.5, along (1, 0, -1), and -5/6.
+    points = embed_distances(np.array([[0, 1, 3], [1, 0, 1], [3, 1, 0]]))
+    assert points.shape == (3, 1)
+    np.testing.assert_allclose(np.abs(points[:, 0]), [1.5, 0, 1.5], atol=1e-12)
+    assert points[0, 0] * points[2, 0] < 0
 
 
 def test_neighbours_need_regions(rng):

@@ -317,6 +317,37 @@ def test_shrinkage_divides_by_the_damped_deviation(rng):
     np.testing.assert_allclose(whitener.explained_variance_, variance, rtol=1e-6)
 
 
+def test_a_power_counts_strong_channels_less_and_keeps_signs():
+    # Roots of (9, ±16) are (3, ±4), of unit length (0.6, ±0.8); 0.8^2 + 0.8^2 is the variance.
+    X = np.array([[9.0, -16.0], [9.0, 16.0]])
+    whitener = RegionWhitener(power=0.5).fit(X)
+    np.testing.assert_allclose(whitener.mean_, [0.6, 0], atol=1e-12)
+    np.testing.assert_allclose(whitener.explained_variance_, [1.28])
+    np.testing.assert_allclose(whitener.components_, [[0, 1.28**-0.5]], atol=1e-12)
+    np.testing.assert_allclose(whitener.transform(X[:1]), [[-1]])
+
+
+@pytest.mark.parametrize("method", ["pca", "learned"])
+def test_whitening_of_a_power_is_that_of_vectors_taken_to_it(rng, method):
+    X = rng.standard_normal((60, 5))
+    labels = np.arange(60) // 2
+    powered = np.sign(X) * np.abs(X) ** 0.7
+    whitener = RegionWhitener(method=method, power=0.7).fit(X, labels)
+    expected = RegionWhitener(method=method).fit(powered, labels).transform(powered)
+    np.testing.assert_allclose(whitener.transform(X), expected, atol=1e-10)
+    photos = RegionWhitener(method=method, power=0.7).fit(list(X[:, None]), labels)
+    rows = np.concatenate([r.vectors for r in photos.transform(list(X[:, None]))])
+    np.testing.assert_allclose(rows, expected, atol=1e-10)
+
+
+def test_what_was_pickled_before_there_were_powers_has_1(rng):
+    whitener = RegionWhitener().fit(vectors(rng))
+    state = whitener.__getstate__()
+    older = RegionWhitener.__new__(RegionWhitener)
+    older.__setstate__({name: value for name, value in state.items() if name != "power"})
+    assert older.get_params() == whitener.get_params()
+
+
 def test_photos_and_table_are_whitened_alike(rng):
     X = vectors(rng)
     photos = [X[:100], RegionVectors(X[100:250], name="b"), X[250:]]

@@ -4,6 +4,7 @@ from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_d
 from sklearn_cmac.reranking._candidates import CandidateNeighbors, similarities_among
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
+from sklearn_cmac.reranking._embedding import embed_distances
 from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
 from sklearn_cmac.reranking._localization import Localization
@@ -32,6 +33,7 @@ __all__ = [
     "RerankingStep",
     "SpatialVerification",
     "augment_database",
+    "embed_distances",
     "expand_queries",
     "find_transform",
     "make_chain",

@@ -16,11 +16,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac.collection import Collection, Engine, RegionTable
 from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
+from sklearn_cmac.reranking._embedding import embed_distances
+from sklearn_cmac.reranking._expansion import weighted_mean
 from sklearn_cmac.reranking._graph import neighbors_among
 from sklearn_cmac.reranking._reciprocal import encode_neighbors, reciprocal_overlap
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 
 _REGIONS = 512  # of which all similarities to others are in memory at once
+_EXPANSIONS = 2  # of the query among points; a third left the object for another one
 
 
 def similarities_among(photos: RegionTable, n_components: int | None = None) -> np.ndarray:
@@ -80,12 +83,15 @@ class CandidateNeighbors(RerankingStep):
 
     Parameters
     ----------
-    method : {"diffusion", "reciprocal"}, default="diffusion"
-        How the graph is used: as by `Diffusion`, or as by `ReciprocalNeighbors`.
+    method : {"diffusion", "reciprocal", "embeddings"}, default="diffusion"
+        How the graph is used: as by `Diffusion`, or as by `ReciprocalNeighbors`. "embeddings"
+        makes no graph: query and photos become points at distances of 1 - similarity
+        (`embed_distances`), and the query is twice averaged with the points nearest to it.
     n_candidates : int, default=100
         So many of the photos ranked first.
     n_neighbors : int, default=15
-        Neighbours of each of them in the graph.
+        Neighbours of each of them in the graph. Of embeddings: points averaged with the query,
+        weighted by their cosines with it.
     n_seeds : int, default=20
         Of a diffusion: photos, most like the query, in which the walk starts.
     exponent : float, default=3
@@ -97,6 +103,8 @@ class CandidateNeighbors(RerankingStep):
         Of reciprocal neighbours: as for `ReciprocalNeighbors`.
     similarity_weight : float, default=0.3
         Of reciprocal neighbours: share of the similarity to the query in the score.
+    n_dimensions : int or None, default=32
+        Of embeddings: leading dimensions that are kept. None is all.
     n_components : int or None, default=256
         Photos are compared with each other in so many components of their region vectors, and
         with the query in all. None is all.
@@ -105,7 +113,9 @@ class CandidateNeighbors(RerankingStep):
     ----------
     A. Iscen et al., "Efficient Diffusion on Region Manifolds: Recovering Small Objects with
     Compact CNN Representations", CVPR 2017; Z. Zhong et al., "Re-ranking Person Re-identification
-    with k-reciprocal Encoding", CVPR 2017.
+    with k-reciprocal Encoding", CVPR 2017; D. Aiger et al., "Global-to-Local or Local-to-Global?
+    Enhancing Image Retrieval with Efficient Local Search and Effective Global Re-ranking", ICCV
+    workshops 2025, for embeddings.
 
     Examples
     --------
@@ -116,7 +126,7 @@ class CandidateNeighbors(RerankingStep):
 
     needs = frozenset({"regions"})
     _parameter_constraints: dict = {
-        "method": [StrOptions({"diffusion", "reciprocal"})],
+        "method": [StrOptions({"diffusion", "reciprocal", "embeddings"})],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
@@ -124,6 +134,7 @@ class CandidateNeighbors(RerankingStep):
         "alpha": [Interval(Real, 0, 1, closed="left")],
         "n_averaged": [Interval(Integral, 1, None, closed="left")],
         "similarity_weight": [Interval(Real, 0, 1, closed="both")],
+        "n_dimensions": [Interval(Integral, 1, None, closed="left"), None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -137,6 +148,7 @@ class CandidateNeighbors(RerankingStep):
         alpha: float = 0.85,
         n_averaged: int = 6,
         similarity_weight: float = 0.3,
+        n_dimensions: int | None = 32,
         n_components: int | None = 256,
     ):
         self.method = method
@@ -147,6 +159,7 @@ class CandidateNeighbors(RerankingStep):
         self.alpha = alpha
         self.n_averaged = n_averaged
         self.similarity_weight = similarity_weight
+        self.n_dimensions = n_dimensions
         self.n_components = n_components
 
     def rerank(
@@ -163,7 +176,11 @@ class CandidateNeighbors(RerankingStep):
                 "CandidateNeighbors needs the photos' region vectors; describe them with a "
                 "Retriever that has this step"
             )
-        score = self._diffused if self.method == "diffusion" else self._overlapping
+        score = {
+            "diffusion": self._diffused,
+            "reciprocal": self._overlapping,
+            "embeddings": self._embedded,
+        }[self.method]
         results = []
         for query, ranked in zip(queries, rankings):
             ids = ranked.ids[: self.n_candidates]
@@ -193,6 +210,19 @@ class CandidateNeighbors(RerankingStep):
         )
         share = self.similarity_weight
         return (1 - share) * overlap + share * likeness
+
+    def _embedded(self, likeness: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Cosines with the query, averaged with its nearest, where matching places them all."""
+        distances = 1 - np.block([[np.ones((1, 1)), likeness[None]], [likeness[:, None], among]])
+        np.fill_diagonal(distances, 0)
+        placed = normalize(embed_distances(distances, self.n_dimensions))
+        query = asked = placed[0]
+        photos = placed[1:]
+        for _ in range(_EXPANSIONS):
+            cosines = photos @ asked
+            nearest = np.argsort(-cosines, kind="stable")[: self.n_neighbors]
+            asked = weighted_mean(query, photos[nearest], cosines[nearest], alpha=1)
+        return photos @ asked
 
 
 def _likeness(query: DescribedQuery, ids: np.ndarray, engine: Engine) -> np.ndarray:
