@@ -37,6 +37,7 @@ OFFICIAL = [
 ]  # fmt: skip
 ARGUMENTS = {
     "distractors.py": ["--photos", "130", "--size", "128", "96"],
+    "engines.py": ["--networks", "timm/resnet18", "--side", "128", "--rounds", "1"],
     "failures.py": [*STORE, "--sheets", "sheets"],
     "landmarks.py": [*STORE, "--shrinkage", "1"],
     "lobpcg.py": [*STORE, "--cells", "768", "--photos", "1", "--rounds", "1"],
