@@ -57,12 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engines", nargs="*", default=installed_engines())
     parser.add_argument("--photos", nargs="+", type=int, default=[50, 200, 800])
     args = parser.parse_args()
     photos = [str(photo) for photo in find_photos(args.data)]
     with tempfile.TemporaryDirectory() as scratch:
         starts = {"import sklearn_cmac": (IMPORT, None)}
-        for engine in ("torch", *installed_engines()):
+        for engine in ("torch", *args.engines):
             code = FIRST.format(engine=engine, photo=photos[0])
             if engine != "torch":
                 starts[f"first descriptor, {engine}, converted now"] = code, "new"

@@ -51,7 +51,7 @@ ARGUMENTS = {
     "scales.py": [*STORE, "--sizes", "96+64", "--systems", "rmac", "--set", "whiten__power=0.7"],
     "size_roles.py": [*STORE, "--sizes", "256+192", "--systems", "cmac"],
     "sizes.py": [*STORE, "--sizes", "96", "--strides", "16", "--plot", "figure.png"],
-    "startup.py": ["--data", "DATA", "--rounds", "1", "--photos", "2"],
+    "startup.py": ["--data", "DATA", "--rounds", "1", "--engines", "--photos", "2"],
     "throughput.py": [
         "--data",
         "DATA",
