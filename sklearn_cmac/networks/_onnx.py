@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
-import torch
 
 from sklearn_cmac.networks._engines import Runner
+
+if TYPE_CHECKING:
+    import torch
 
 _OPSET = 18
 
@@ -25,6 +28,8 @@ class OnnxRuntime:
         return frozenset()
 
     def convert(self, network: torch.nn.Module, pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        import torch
+
         file = io.BytesIO()
         # What the exporter prints is for those who write networks.
         with contextlib.redirect_stdout(io.StringIO()):

@@ -7,14 +7,15 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino
-import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from sklearn_cmac.networks._engines import Runner
+
+if TYPE_CHECKING:
+    import torch
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {"BF16": "bfloat16", "FP16": "float16"}
@@ -34,6 +35,9 @@ class OpenVINO:
         return frozenset(ours for theirs, ours in _CAPABILITIES.items() if theirs in able)
 
     def convert(self, network: torch.nn.Module, pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
         # As openvino.convert_model does it, without the report that sends to its makers.
         front_end = FrontEndManager().load_by_framework("pytorch")
         traced = TorchScriptPythonDecoder(network, example_input=pixels)
