@@ -37,6 +37,15 @@ OFFICIAL = [
 ]  # fmt: skip
 ARGUMENTS = {
     "distractors.py": ["--photos", "130", "--size", "128", "96"],
+    "engine_quality.py": [
+        *STORE,
+        "--photos",
+        "1",
+        "--system",
+        "rmac",
+        "--max-size",
+        "96",
+    ],
     "engines.py": ["--networks", "timm/resnet18", "--side", "128", "--rounds", "1"],
     "failures.py": [*STORE, "--sheets", "sheets"],
     "landmarks.py": [*STORE, "--shrinkage", "1"],
@@ -160,7 +169,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: Sequence[object], place: Path) -> str:
     """What a Python program prints, run in a folder of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "SKLEARN_CMAC_CACHE": str(place.parent / "cache"),
+        **os.environ,
+        "PYTHONPATH": str(HERE.parent),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=place,

@@ -26,6 +26,14 @@ def shared_folder(name: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory):
+    """Converted networks of tests are no user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKLEARN_CMAC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def landmarks() -> Path:
     return shared_folder("data/landmarks")

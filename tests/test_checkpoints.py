@@ -3,6 +3,7 @@
 import os
 import pickle
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,19 @@ from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn import functional as F
 
-from sklearn_cmac import ClusterMaxPooler, ConvFeatureExtractor, FullyConnected, SPoCPooler
-from sklearn_cmac.checkpoints import load_checkpoint, pipeline_from_checkpoint
+from sklearn_cmac import (
+    ClusterMaxPooler,
+    ConvFeatureExtractor,
+    FullyConnected,
+    SPoCPooler,
+    checkpoints,
+)
+from sklearn_cmac.checkpoints import load_checkpoint
 from sklearn_cmac.networks import WeightsError, as_array, read_plain_contents
+
+pipeline_from_checkpoint = partial(
+    checkpoints.pipeline_from_checkpoint, features__engine="torch"
+)  # that need not be converted
 
 MEAN, STD = [0.48, 0.45, 0.41], [0.23, 0.22, 0.24]
 

@@ -303,14 +303,15 @@ def test_bfloat16_is_the_same_map_in_fewer_digits(way, landmarks):
     assert 0.99 < cosine < 1 - 1e-9
 
 
-def test_a_network_that_is_another_one_in_a_format_computes_in_single_precision(monkeypatch):
+def test_a_network_that_is_another_one_in_a_format_computes_in_single_precision(
+    engine, monkeypatch
+):
     formats(monkeypatch, "bfloat16")
     stub = replace(get_backbone("stub"))
-    monkeypatch.setitem(stub._runners, ("torch", "cpu", "float32"), lambda x: np.ones((1, 9, 8, 2)))
-    monkeypatch.setitem(
-        stub._runners, ("torch", "cpu", "bfloat16"), lambda x: np.ones((1, 8, 8, 2))
-    )
-    assert choose_arithmetic("bfloat16", "torch", stub, "cpu") == "float32"
+    for arithmetic, rows in (("float32", 9), ("bfloat16", 8)):
+        run = {(engine, "cpu", arithmetic): lambda x, rows=rows: np.ones((1, rows, 8, 2))}
+        stub._runners.update(run)
+    assert choose_arithmetic("bfloat16", engine, stub, "cpu") == "float32"
 
 
 # -- batches ------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_every_system_describes_photos(scenes):
 
 def test_neural_codes_of_any_shape_of_photo(scenes):
     params = {"features__weights": None, "features__max_size": 320, "whiten": "passthrough"}
-    pipeline = make_neural_codes_pipeline(**params)
+    pipeline = make_neural_codes_pipeline(**params, features__engine="torch")
     assert pipeline.fit_transform(scenes.photos[:2]).shape == (2, 4096)
     (record,) = pipeline["features"].transform(scenes.photos[:1])  # of 320x240 pixels
     assert record.activations.shape == (1, 4, 4096)

@@ -147,7 +147,7 @@ def choose_arithmetic(precision: str, engine: str, network: Backbone, device: st
     if precision == "float32":
         return precision
     formats = load_engine(engine).formats() if engine != TORCH else _formats_of_torch(device)
-    able = precision in formats and network.computes_in(precision, engine, device)
+    able = precision in formats and (engine == TORCH or network.computes_in(precision, engine))
     return precision if able else "float32"
 
 
@@ -155,8 +155,9 @@ def _formats_of_torch(device: str) -> frozenset[str]:
     import torch
 
     if device.startswith("cuda"):
-        both = frozenset({"float16", "bfloat16"})
-        return both if torch.cuda.is_bf16_supported() else frozenset({"float16"})
+        # What is asked of a GPU that is not there is what it would be asked.
+        old = torch.cuda.is_available() and not torch.cuda.is_bf16_supported()
+        return frozenset({"float16"} if old else {"float16", "bfloat16"})
     if device != "cpu":
         return frozenset({"float16"})
     # Without these instructions torch is many times slower in half than in single precision.

@@ -118,9 +118,7 @@ class Backbone:
     _runners: dict[tuple[str, str, str], Runner] = field(
         default_factory=dict, init=False, repr=False
     )
-    _computes: dict[tuple[str, str, str], bool] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _computes: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False)
     _converted: dict[str, Mapping[str, np.ndarray] | ConversionError] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -239,14 +237,14 @@ class Backbone:
                 self._runners[key] = made
             return self._runners[key]
 
-    def computes_in(self, arithmetic: str, engine: str = TORCH, device: str = "cpu") -> bool:
-        """Whether the map in a short number format is the map, rounded: tried once.
+    def computes_in(self, arithmetic: str, engine: str) -> bool:
+        """Whether an engine's map in a short number format is the map, rounded: tried once.
 
         Parameters
         ----------
         arithmetic : {"bfloat16", "float16"}
-        engine, device : str
-            As for `runner`.
+        engine : str
+            An inference engine that can run the network.
 
         Returns
         -------
@@ -254,11 +252,11 @@ class Backbone:
         """
         from sklearn_cmac.networks._converted import is_rounded, photos_to_try
 
-        key = engine, device, arithmetic
+        key = engine, arithmetic
         with _building:
             if key not in self._computes:
                 pixels = photos_to_try(self)[-1]
-                single, short = (self.runner(engine, device, a) for a in ("float32", arithmetic))
+                single, short = (self.runner(engine, "cpu", a) for a in ("float32", arithmetic))
                 self._computes[key] = is_rounded(short(pixels), single(pixels))
             return self._computes[key]
 

@@ -11,6 +11,7 @@ from sklearn.base import ClusterMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from sklearn_cmac._flow import is_worker
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
@@ -76,7 +77,9 @@ class ClustererRegions(RegionStep):
         self.verbose = verbose
 
     def _propose_each(self, records: list[ActivationMap]) -> Iterable[Regions]:
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
+        # Where several photos are in flow already, each keeps to its thread.
+        n_jobs = 1 if is_worker() else self.n_jobs
+        jobs = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
         found = jobs(joblib.delayed(self._propose)(record) for record in records)
         return show_progress(found, len(records), "clustering maps", self.verbose)
 

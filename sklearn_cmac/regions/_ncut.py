@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClusterMixin, _fit_context
@@ -15,8 +15,10 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_cmac._flow import Threads
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac._steps import Seed, is_table
+from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import ActivationMap, Records, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._spectral import normalized_cut
@@ -64,7 +66,8 @@ class NCutClusterer(ClusterMixin, RegionStep):
         Draws the row from which the discretisation starts. An integer gives each photo the
         same draw, whatever photos come before it.
     n_jobs : int, optional
-        Photos cut at once, through joblib.
+        Photos cut at once, each in one thread. None is 1 unless a `joblib.parallel_config`
+        says otherwise.
     verbose : bool or int, default=0
         Whether to show a progress bar over photos.
 
@@ -263,11 +266,12 @@ class NCutClusterer(ClusterMixin, RegionStep):
         self, records: list[ActivationMap], seeds: list[int], with_colors: bool
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Photo by photo, in parallel: (position, labels)."""
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
-        cut = joblib.delayed(self._cut_map)
-        yield from enumerate(jobs(cut(r, seed, with_colors) for r, seed in zip(records, seeds)))
+        cut = partial(self._cut_map, with_colors=with_colors)
+        with one_thread(), Threads(self.n_jobs) as threads:
+            yield from enumerate(threads.each(cut, zip(records, seeds)))
 
-    def _cut_map(self, record: ActivationMap, seed: int, with_colors: bool) -> np.ndarray:
+    def _cut_map(self, seeded: tuple[ActivationMap, int], with_colors: bool) -> np.ndarray:
+        record, seed = seeded
         rng = check_random_state(seed)
         sets = self._point_sets(record, with_colors)
         return np.vstack([self._cut(points, counts, rng)[0] for points, counts in sets])
