@@ -112,7 +112,7 @@ def plain_rmac(photos: Sequence[Path], size: int) -> None:
     for photo in photos:
         image = Image.open(photo).convert("RGB")
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
-        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()[None] / 255
         with torch.inference_mode():
             x = network((x - 127 / 255) / (128 / 255))
             total = torch.nn.functional.normalize(x.amax((2, 3)))
