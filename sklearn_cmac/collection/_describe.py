@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -188,8 +188,10 @@ class _Run:
                     if sum(len(each.batch) for each in waiting) >= batch_size:
                         self._keep(waiting, started)
                         waiting, started = [], time.perf_counter()
-            except KeyboardInterrupt:
-                self._keep(waiting, started)
+            except BaseException:
+                # What is done is kept, if it can be, whatever ends the run.
+                with suppress(Exception):
+                    self._keep(waiting, started)
                 raise
         self._keep(waiting, started)
 
