@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 import warnings
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,8 @@ def least_seconds(runs: dict[str, Runner], pixels: np.ndarray, rounds: int) -> d
 
 
 def row_of(name: str, engines: list[str], side: int, rounds: int) -> list[str]:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
     weights = "default" if name == "efficientnet_lite0" else None
     network = get_backbone(name, weights)
     pixels = photo(network, side)
@@ -105,16 +108,15 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=720)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
     engines, rows = installed_engines(), []
     if not engines:
         print("not measured: needs openvino or onnxruntime")
         return
     for name in args.networks:
-        with tempfile.TemporaryDirectory() as cache:
+        # A process each: networks in all engines together take gigabytes.
+        with tempfile.TemporaryDirectory() as cache, get_context("spawn").Pool(1) as process:
             os.environ["SKLEARN_CMAC_CACHE"] = str(Path(cache))
-            rows.append(row_of(name, engines, args.side, args.rounds))
+            rows.append(process.apply(row_of, (name, engines, args.side, args.rounds)))
         print(*rows[-1], sep=" | ", flush=True)
     print()
     print(as_table(["network", "PyTorch, ms", *engines], rows))

@@ -148,6 +148,15 @@ def test_what_an_engine_cannot_run_is_left_to_torch_with_a_line_that_says_why(en
         ConvFeatureExtractor("stub-traps", engine=engine).fit([])
 
 
+def test_an_export_that_fails_prints_nothing(capfd):
+    if "onnx" not in installed_engines():
+        pytest.skip("onnx is not installed")
+    dino = replace(get_backbone("timm/vit_small_patch14_reg4_dinov2.lvd142m", None))
+    with pytest.raises(ConversionError, match="bicubic"):
+        dino.converted("onnx")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_maps_of_another_engine_are_other_maps_in_the_store(engine, pixels, tmp_path):
     for way in ("torch", engine, engine):
         ConvFeatureExtractor(engine=way, store=tmp_path).fit_transform([pixels])

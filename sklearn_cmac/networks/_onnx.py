@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +33,7 @@ class OnnxRuntime:
         import torch
 
         file = io.BytesIO()
-        # What the exporter prints is for those who write networks.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _nothing_printed():
             torch.onnx.export(
                 network,
                 (pixels,),
@@ -62,3 +63,19 @@ class OnnxRuntime:
             return np.asarray(found, np.float32)
 
         return run
+
+
+@contextmanager
+def _nothing_printed() -> Iterator[None]:
+    """Where an export fails, the exporter prints the whole network, past Python."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
