@@ -172,7 +172,7 @@ def speed_advice(engine: str, device: str, arithmetic: str) -> str:
     line = f"network: {engine}{version} on {device}, {arithmetic}"
     if engine == TORCH and device == "cpu" and not installed_engines():
         line += (
-            "; OpenVINO would run a convolutional one 2 to 5 times as fast "
+            "; OpenVINO would run the default one 2 to 5 times as fast "
             "(pip install 'sklearn-cmac[openvino]')"
         )
     return line
