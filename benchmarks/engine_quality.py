@@ -26,6 +26,7 @@ from sklearn_cmac import ConvFeatureExtractor
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.metrics import bootstrap_interval
+from sklearn_cmac.networks import installed_engines
 from sklearn_cmac.pipelines import SYSTEMS
 
 COMPARED = ("one descriptor", "region matching")
@@ -59,13 +60,15 @@ def main() -> None:
     parser.add_argument("--store", default=".cache/maps", help="where activation maps are kept")
     parser.add_argument("--out", type=Path, help="keeps what is done, so a stopped run goes on")
     parser.add_argument("--photos", type=int, default=40)
+    parser.add_argument("--engines", nargs="*", default=installed_engines())
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--system", choices=SYSTEMS, default="cmac")
     parser.add_argument("--max-size", type=int, help="Default: the system's own sizes.")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
     photos = find_photos(args.data / "landmarks/images")
-    found = ways()
+    found = ways(args.engines, args.precisions)
     print(maps_table(photos[:: max(1, len(photos) // args.photos)][: args.photos], found))
     print(flush=True)
     work, rows, base = tasks(args.data), [], {}

@@ -54,13 +54,13 @@ Way = tuple[str, str]
 Times = dict[tuple, list[float]]
 
 
-def ways() -> list[Way]:
+def ways(engines: Sequence[str], precisions: Sequence[str] = ("float32", "bfloat16")) -> list[Way]:
     """Engines and number formats in which this processor computes natively."""
     backbone = get_backbone(LITE0)
     return [
         (engine, precision)
-        for engine in ("torch", *installed_engines())
-        for precision in ("float32", "bfloat16")
+        for engine in ("torch", *engines)
+        for precision in precisions
         if choose_arithmetic(precision, engine, backbone, "cpu") == precision
     ]
 
@@ -228,13 +228,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(COMPARED))
     parser.add_argument("--sizes", nargs="+", default=["1024", "1024+724+512"])
+    parser.add_argument("--engines", nargs="*", default=installed_engines())
     parser.add_argument("--jobs", nargs="+", type=int, default=[1, 2])
     args = parser.parse_args()
     if not args.data.is_dir():
         raise SystemExit(f"no photos at {args.data}: pass --data")
     warnings.filterwarnings("ignore", "whitening .* dimensions")
     torch.set_num_threads(1)
-    args.ways = ways()
+    args.ways = ways(args.engines)
     # More than one thread is measured with the way that "auto" takes, and with PyTorch.
     args.scaled = [("torch", "float32"), *[way for way in args.ways if way[0] != "torch"][:1]]
 
