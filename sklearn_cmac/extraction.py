@@ -292,9 +292,11 @@ class ConvFeatureExtractor(PhotoStep):
         return [(*each, *engine) for each in self._described_by(way.arithmetic)]
 
     def __fingerprint__(self) -> tuple[Any, ...]:
-        # What one engine described, another may ask for.
-        parts = chain.from_iterable(self._described_by(self.way.arithmetic))
-        return (*parts, self.query_crop)
+        # What one engine described, another may ask for. In single precision all engines compute
+        # in it, so none need be asked.
+        single = self.precision == "float32"
+        parts = self._described_by(self.precision if single else self.way.arithmetic)
+        return (*chain.from_iterable(parts), self.query_crop)
 
     def _described_by(self, arithmetic: str) -> list[Settings]:
         """Of each size, all that its map depends on but for rounding."""
