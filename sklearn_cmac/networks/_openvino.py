@@ -58,13 +58,19 @@ class OpenVINO:
         model = self._core.read_model(converted["graph"].tobytes(), converted["weights"].tobytes())
         cores = os.cpu_count() or 1
         # A stream is one thread that works on one photo: as many run as ask at once.
-        options = {
+        options: dict[str, object] = {
             "NUM_STREAMS": cores,
             "INFERENCE_NUM_THREADS": cores,
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _HINTS[arithmetic],
         }
-        compiled = self._core.compile_model(model, "CPU", options)
+        try:
+            # What is prepared for a shape of photo is 2 MB with the default network, and made as
+            # quickly as found; it would be kept for hundreds of shapes.
+            forgetful = {**options, "CPU_RUNTIME_CACHE_CAPACITY": 0}
+            compiled = self._core.compile_model(model, "CPU", forgetful)
+        except RuntimeError:  # a version that has no such option
+            compiled = self._core.compile_model(model, "CPU", options)
         own = threading.local()
 
         def run(pixels: np.ndarray) -> np.ndarray:
