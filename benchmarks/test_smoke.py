@@ -59,7 +59,7 @@ ARGUMENTS = {
     "ncut_map.py": STORE,
     "neighbors.py": ["--photos", "2000", "--dimension", "16", "--rounds", "3"],
     "networks.py": ["--networks", "mobilenetv4_conv_small", "--largest", "512"],
-    "repeatable.py": ["--data", "DATA", "--photos", "2", "--ways", "one thread", "2 threads"],
+    "repeatable.py": ["--data", "DATA", "--photos", "2", "--ways", "one thread"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
     "scales.py": [*STORE, "--sizes", "96+64", "--systems", "rmac", "--set", "whiten__power=0.7"],
     "size_roles.py": [*STORE, "--sizes", "256+192", "--systems", "cmac"],

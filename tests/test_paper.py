@@ -15,6 +15,12 @@ from sklearn_cmac.datasets import as_benchmark, load_photo_folder, make_object_s
 PAPER = Path(__file__).parents[1] / "benchmarks/paper"
 
 
+@pytest.fixture(autouse=True)
+def in_torch(monkeypatch):
+    """Large networks with random weights need not be converted."""
+    monkeypatch.setattr("sklearn_cmac.networks._engines.installed_engines", list)
+
+
 @pytest.fixture(scope="module")
 def scripts():
     """The folder of the scripts, from which they import each other."""
