@@ -168,7 +168,7 @@ def _formats_of_torch(device: str) -> frozenset[str]:
 
 def speed_advice(engine: str, device: str, arithmetic: str) -> str:
     """One line on how networks run here, and what would make them faster."""
-    version = "" if engine == TORCH else f" {load_engine(engine).version()}"
+    version = "" if engine == TORCH else f" {load_engine(engine).version().split('-')[0]}"
     line = f"network: {engine}{version} on {device}, {arithmetic}"
     if engine == TORCH and device == "cpu" and not installed_engines():
         line += (
