@@ -3,17 +3,23 @@
 from sklearn_cmac.collection._catalogue import CatalogueEntry
 from sklearn_cmac.collection._collection import Collection
 from sklearn_cmac.collection._describe import ENGINES, describe_collection
-from sklearn_cmac.collection._engine import Engine, Stamp
+from sklearn_cmac.collection._engine import Engine, InUseError, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
+from sklearn_cmac.collection._flat import FlatEngine
 from sklearn_cmac.collection._regions import RegionTable
+from sklearn_cmac.collection._stores import STORES, open_store
 
 __all__ = [
     "ENGINES",
+    "STORES",
     "CatalogueEntry",
     "Collection",
     "Engine",
     "ExactEngine",
+    "FlatEngine",
+    "InUseError",
     "RegionTable",
     "Stamp",
     "describe_collection",
+    "open_store",
 ]

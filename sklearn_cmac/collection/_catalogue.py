@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sklearn_cmac.collection._exact import open_database
+from sklearn_cmac.collection._database import Database
 
 
 class CatalogueEntry(NamedTuple):
@@ -51,7 +51,8 @@ class Catalogue:
 
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        self._database = open_database(folder / "photos.sqlite", self._SCHEMA)
+        self._database = Database(folder / "photos.sqlite")
+        self._database.make(self._SCHEMA)
 
     def note(self, entries: Sequence[CatalogueEntry], seconds: float) -> None:
         """Add or replace entries, and what describing them took."""

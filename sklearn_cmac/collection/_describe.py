@@ -23,6 +23,7 @@ from sklearn_cmac.collection._engine import Engine, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._selection import Selection
+from sklearn_cmac.collection._stores import is_address, open_store
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint, identify
 from sklearn_cmac.maps import RegionVectors
@@ -38,12 +39,16 @@ from sklearn_cmac.photos import (
     read_source,
 )
 
-# Makes an engine of a stamp, the folder to keep vectors in, if there is one, and for how many
-# photos there should be room.
-MakeEngine = Callable[[Stamp, "Path | None", int], Engine]
+# Makes an engine of a stamp, and the folder to keep vectors in, if there is one.
+MakeEngine = Callable[[Stamp, "Path | None"], Engine]
+
+
+def _exact(stamp: Stamp, folder: Path | None) -> Engine:
+    return ExactEngine(stamp) if folder is None else open_store(folder, stamp)
+
 
 # Engines by name. One that is written elsewhere is registered here.
-ENGINES: dict[str, MakeEngine] = {"exact": ExactEngine}
+ENGINES: dict[str, MakeEngine] = {"exact": _exact}
 
 # Is told the id of each photo that is described, and its record as it leaves the extractor.
 Witness = Callable[[str, Any], None]
@@ -73,7 +78,8 @@ def describe_collection(
         so a run that was stopped goes on, and one over other photos describes the new ones.
     engine : str or callable, default="exact"
         Who keeps the vectors: a name in ``collection.ENGINES``, or a callable like those there,
-        which makes an `Engine` of a `Stamp`, a folder or None, and a number of photos.
+        which makes an `Engine` of a `Stamp` and a folder or None; or the address of one, as
+        `open_store` takes it.
     witness : callable, optional
         Called with the id of each photo that is described now, and its record as it leaves the
         first step, so that whoever needs the record too need not describe the photo again. Its
@@ -95,16 +101,27 @@ def describe_collection(
     """
     check_is_fitted(pipeline)
     photos = photos if isinstance(photos, (list, tuple)) else list(photos)
-    make = ENGINES[engine] if isinstance(engine, str) else engine
+    make = find_engine(engine)
     place = None if folder is None else Path(folder)
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
     # Another process that describes into this folder is waited for, and what it did is used.
     with nullcontext() if place is None else FileLock(place / "lock"):
-        run = _Run(Corridor(pipeline), regions, place, make, len(photos), witness)
+        run = _Run(Corridor(pipeline), regions, place, make, witness)
         with show_progress(None, len(photos), "describing", verbose) as bar:
             run.add_all(photos, batch_size, bar.update)
         return run.collection(photos)
+
+
+def find_engine(engine: str | MakeEngine) -> MakeEngine:
+    """Who makes the engine of a name or an address."""
+    if callable(engine):
+        return engine
+    if engine in ENGINES:
+        return ENGINES[engine]
+    if is_address(engine):
+        return lambda stamp, folder: open_store(engine, stamp)
+    raise ValueError(f"engine is one of {sorted(ENGINES)} or an address, got {engine!r}")
 
 
 @dataclass
@@ -139,11 +156,10 @@ class _Run:
         regions: bool,
         folder: Path | None,
         make: MakeEngine,
-        n_photos: int,
         witness: Witness | None,
     ):
         self.corridor, self.regions = corridor, regions
-        self.folder, self.make, self.n_photos = folder, make, n_photos
+        self.folder, self.make = folder, make
         self.witness = witness
         self.annotated = corridor.reads_annotations
         self.pipeline = fingerprint(corridor.pipeline)
@@ -161,7 +177,7 @@ class _Run:
 
     def _engine(self, dimension: int) -> Engine:
         stamp = Stamp(self.pipeline, dimension, self.regions)
-        engine = self.make(stamp, self.folder, self.n_photos)
+        engine = self.make(stamp, self.folder)
         engine.stamp.check(stamp, type(engine).__name__)
         # Photos of earlier runs may be there too, and in another order.
         self.shared = len(engine) > 0

@@ -59,15 +59,20 @@ class Stamp:
             if mine != other:
                 raise ValueError(
                     f"{where}: holds vectors of {field} {str(mine)[:12]}, and is asked for those "
-                    f"of {field} {str(other)[:12]}; choose another folder, or delete this one"
+                    f"of {field} {str(other)[:12]}; choose another place, or delete what is there"
                 )
+
+
+class InUseError(OSError):
+    """What is kept cannot be written to, since somebody else, whom the message names, does."""
 
 
 class Engine(Protocol):
     """Keeps one descriptor, and perhaps region vectors, for each id, and finds the nearest.
 
-    Ids are texts, vectors rows of float32. Similarity is the dot product. The exact engine
+    Ids are any texts, vectors rows of float32. Similarity is the dot product. The exact engine
     (`ExactEngine`) is the oracle: `sklearn_cmac.testing.check_engine` holds others against it.
+    An engine that keeps its vectors somewhere pickles as the address, not as the vectors.
 
     Attributes
     ----------
@@ -99,18 +104,20 @@ class Engine(Protocol):
     def delete(self, ids: Ids) -> None:
         """Take ids out; those that are not there are passed over."""
 
-    def kneighbors(self, descriptors: np.ndarray, k: int) -> Hits:
+    def kneighbors(self, descriptors: np.ndarray, k: int, among: Ids | None = None) -> Hits:
         """The k most similar ids of each query, or all if there are fewer.
 
         Parameters
         ----------
         descriptors : ndarray of shape (n_queries, D)
         k : int
+        among : sequence of str, optional
+            Ids that may be found. Default: all.
 
         Returns
         -------
         ids : ndarray of str of shape (n_queries, k)
-            Best first; equal scores in the order in which ids were added.
+            Best first; equal scores in the order of ids as texts.
         scores : ndarray of float32 of shape (n_queries, k)
         """
 
@@ -131,7 +138,7 @@ class Engine(Protocol):
         k : int
         candidates : sequence of sequences of str, optional
             For each query, the ids that are scored; equal scores keep this order. Default:
-            all. Ids without regions are left out.
+            all, equal scores in the order of ids. Ids without regions are left out.
 
         Returns
         -------

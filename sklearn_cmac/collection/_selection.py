@@ -12,7 +12,7 @@ from sklearn_cmac.maps import RegionVectors
 
 
 class Selection:
-    """An engine that knows these ids only; equal scores come in their order.
+    """An engine that knows these ids only.
 
     Parameters
     ----------
@@ -36,12 +36,10 @@ class Selection:
             raise AttributeError(name)
         return getattr(self.engine, name)
 
-    def kneighbors(self, descriptors: np.ndarray, k: int) -> Hits:
+    def kneighbors(self, descriptors: np.ndarray, k: int, among: Ids | None = None) -> Hits:
         """As for every engine."""
-        others = len(self.engine) - len(self)
-        found = self.engine.kneighbors(descriptors, k + others)
-        ids, scores = zip(*(self._own(*hits, k) for hits in zip(*found)))
-        return np.stack(ids), np.stack(scores)
+        among = list(self.place) if among is None else [id_ for id_ in among if id_ in self.place]
+        return self.engine.kneighbors(descriptors, k, among)
 
     def match(
         self, queries: Sequence[RegionVectors], k: int, candidates: Sequence[Ids] | None = None
@@ -57,9 +55,3 @@ class Selection:
         for start in range(0, len(ids), batch_size):
             batch = ids[start : start + batch_size]
             yield batch, self.engine.get(batch)
-
-    def _own(self, ids: np.ndarray, scores: np.ndarray, k: int) -> Hits:
-        mine = np.array([i for i, id_ in enumerate(ids) if id_ in self.place], int)
-        places = [self.place[id_] for id_ in ids[mine]]
-        best = mine[np.lexsort((places, -scores[mine]))][:k]
-        return ids[best], scores[best]

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from sklearn.utils import Bunch
 
 from sklearn_cmac.collection import Collection
-from sklearn_cmac.collection._exact import row_blocks
+from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.photos import (
     Item,
     Photo,

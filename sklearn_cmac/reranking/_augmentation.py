@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_cmac.collection import Engine, ExactEngine, Stamp
-from sklearn_cmac.collection._exact import top_rows
+from sklearn_cmac.collection._scores import top_rows
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.reranking._expansion import NEIGHBORS, weighted_mean
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval
 
 from sklearn_cmac.collection import Collection, Engine
-from sklearn_cmac.collection._exact import top_rows
+from sklearn_cmac.collection._scores import top_rows
 from sklearn_cmac.reranking._step import (
     DescribedQuery,
     RankedList,

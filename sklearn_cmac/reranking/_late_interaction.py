@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sklearn_cmac.collection import Collection
-from sklearn_cmac.collection._exact import shares_of
+from sklearn_cmac.collection._scores import shares_of
 from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 

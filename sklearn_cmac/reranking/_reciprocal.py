@@ -16,7 +16,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval
 
 from sklearn_cmac.collection import Collection
-from sklearn_cmac.collection._exact import row_blocks
+from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.reranking._graph import neighbors_of_all
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac._photo_step import check_photos
 from sklearn_cmac.collection import Collection, describe_collection
-from sklearn_cmac.collection._exact import row_blocks
+from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.photos import Item, name_of
 from sklearn_cmac.reranking import (

@@ -20,7 +20,7 @@ def check_engine(make: Callable[..., Engine], tolerance: float = 1e-5) -> None:
     Parameters
     ----------
     make : callable
-        Makes an empty engine of a `Stamp`: ``make(stamp, None, n_photos)``, as those in
+        Makes an empty engine of a `Stamp`: ``make(stamp, None)``, as those in
         `sklearn_cmac.collection.ENGINES` do.
     tolerance : float, default=1e-5
         How far scores may be from the exact ones.
@@ -34,12 +34,12 @@ def check_engine(make: Callable[..., Engine], tolerance: float = 1e-5) -> None:
     --------
     >>> from sklearn_cmac.collection import ExactEngine
     >>> from sklearn_cmac.testing import check_engine
-    >>> check_engine(ExactEngine)
+    >>> check_engine(lambda stamp, folder: ExactEngine(stamp))
     """
     rng = np.random.default_rng(0)
     for regions in (False, True):
         stamp = Stamp("a pipeline", _DIMENSION, regions)
-        engine, oracle = make(stamp, None, 50), ExactEngine(stamp)
+        engine, oracle = make(stamp, None), ExactEngine(stamp)
         _check_empty(engine, stamp)
         for each in (engine, oracle):
             _fill(each, np.random.default_rng(1), regions)

@@ -1,0 +1,199 @@
+"""Rows in one SQLite file: transactions that survive a kill, errors that name the file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sklearn_cmac.collection._engine import InUseError
+
+VERSION = 1  # of the meaning of tables and arrays; files of another are refused
+
+_PATIENCE = 30  # seconds; transactions are short, so whoever is waited for is soon done
+_COUNTER = slice(24, 28)  # of the file: SQLite counts the transactions that changed it
+_CHUNK = 2**20
+
+
+class DamageError(ValueError):
+    """A file that is not as it was written. The message names it."""
+
+
+class Database:
+    """A connection that several threads may use, one at a time.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None is in memory.
+    read_only : bool, default=False
+    """
+
+    def __init__(self, path: Path | None, read_only: bool = False):
+        self.path = path
+        self.read_only = read_only
+        self._lock = threading.RLock()
+        self._changed = False
+        mode = "ro" if read_only else "rwc"
+        name = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode={mode}"
+        with self._errors():
+            self._connection = sqlite3.connect(
+                name, _PATIENCE, isolation_level=None, check_same_thread=False, uri=True
+            )
+        try:
+            found = self.all("PRAGMA user_version")[0][0]
+            if found not in (0, VERSION):
+                raise ValueError(
+                    f"{path}: has format {found}, and this version of sklearn_cmac reads format "
+                    f"{VERSION}; make the index again, or use the version that made it"
+                )
+            # EXTRA: the end of a transaction is on the disk, too, when it is reported.
+            self.all("PRAGMA synchronous = EXTRA")
+            self._seen = self._version()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def make(self, schema: str) -> None:
+        """Make tables that are not there."""
+        if self.read_only:
+            return
+        with self._lock, self._errors():
+            self._connection.executescript(f"{schema}; PRAGMA user_version = {VERSION}")
+            self._changed = True
+
+    def all(self, command: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows that a command finds."""
+        with self._lock, self._errors():
+            return self._connection.execute(command, values).fetchall()
+
+    def many(self, command: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a command for each row, inside a transaction."""
+        with self._lock, self._errors():
+            self._connection.executemany(command, rows)
+
+    def of_keys(self, command: str, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Rows of many keys; the command has ``IN ({})``."""
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            yield from self.all(command.format(", ".join("?" * len(part))), part)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done inside is there as a whole, on the disk, or not at all."""
+        with self._lock:
+            self.all("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.all("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk has rolled it back already
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._changed = True
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is of one moment."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            self.all("BEGIN")
+            try:
+                yield
+            finally:
+                self.all("COMMIT")
+
+    def others_wrote(self) -> bool:
+        """Whether another connection has changed the file since this was asked last."""
+        before, self._seen = self._seen, self._version()
+        return before != self._seen
+
+    def _version(self) -> int:
+        return self.all("PRAGMA data_version")[0][0]
+
+    def damage(self) -> list[str]:
+        """What is wrong with the file itself, if anything is."""
+        try:
+            found = [row[0] for row in self.all("PRAGMA integrity_check")]
+        except DamageError as error:
+            return [str(error)]
+        wrong = [f"{self.path}: is damaged ({text})" for text in found if text != "ok"]
+        return wrong or self._broken_seal()
+
+    def close(self) -> None:
+        """Let go of the file; of one that was changed, note what it holds."""
+        with self._lock:
+            with suppress(OSError):  # without a seal, `damage` finds less, and nothing is lost
+                if self._changed:
+                    self._seal()
+            self._changed = False
+            self._connection.close()
+
+    def _seal(self) -> None:
+        """Note the hash of the whole file beside it, so that a change of any byte is found."""
+        path = self._seal_path
+        if path is not None:
+            text = json.dumps(self._state())
+            path.write_text(f"{text}\n{zlib.crc32(text.encode())}\n")
+
+    def _broken_seal(self) -> list[str]:
+        path = self._seal_path
+        if path is None or not path.exists():
+            return []
+        try:
+            text, checksum = path.read_text().splitlines()
+            if zlib.crc32(text.encode()) != int(checksum):
+                raise ValueError
+            sealed = json.loads(text)
+        except ValueError:
+            return [f"{path}: is damaged"]
+        found = self._state()
+        # What a run wrote that was killed is not under the seal.
+        if sealed["counter"] == found["counter"] and sealed != found:
+            return [f"{self.path}: is damaged (its bytes are not those that were written)"]
+        return []
+
+    @property
+    def _seal_path(self) -> Path | None:
+        return self.path and self.path.with_suffix(".seal")
+
+    def _state(self) -> dict[str, Any]:
+        assert self.path is not None
+        digest = hashlib.sha256()
+        with open(self.path, "rb") as file:
+            head = file.read(100)
+            file.seek(0)
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return {"counter": head[_COUNTER].hex(), "sha256": digest.hexdigest()}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            text = str(error)
+            if "locked" in text:
+                raise InUseError(f"{self.path}: is written to by another process") from error
+            if "full" in text or "disk I/O" in text:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
+            if "readonly" in text or "unable to open" in text:
+                raise OSError(f"{self.path}: cannot be opened or written ({text})") from error
+            raise DamageError(f"{self.path}: is damaged ({text})") from error
+        except sqlite3.DatabaseError as error:
+            raise DamageError(f"{self.path}: is damaged ({error})") from error
+
+
+def checksum(row: Sequence[Any]) -> int:
+    """Of the values of a row."""
+    return zlib.crc32(repr(tuple(row)).encode("utf-8", "surrogatepass"))
