@@ -25,10 +25,10 @@ from sklearn_cmac import (
     make_mac_pipeline,
     make_rmac_pipeline,
 )
-from sklearn_cmac.collection import ExactEngine, Stamp, describe_collection
+from sklearn_cmac.collection import ExactEngine, FlatEngine, Stamp, describe_collection
 from sklearn_cmac.collection._catalogue import Catalogue
-from sklearn_cmac.collection._columns import FileColumn
-from sklearn_cmac.collection._exact import top_rows
+from sklearn_cmac.collection._database import Database
+from sklearn_cmac.collection._scores import top_rows
 from sklearn_cmac.testing import check_engine
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
@@ -165,9 +165,10 @@ def test_damage_of_any_byte_is_noticed_and_nothing_wrong_is_answered(tmp_path, r
 def test_a_torn_database_blocks_no_later_run(photos, tmp_path, content):
     """A full disk leaves files that are empty or cut; every later run failed on them."""
     pipeline = small(make_mac_pipeline, photos)
-    whole = describe_collection(pipeline, photos, folder=tmp_path).descriptors()[1]
-    for name in ("rows.sqlite", "photos.sqlite"):
-        (tmp_path / name).write_bytes(content)
+    found = describe_collection(pipeline, photos, folder=tmp_path)
+    whole = found.descriptors()[1]
+    found.engine.close()
+    (tmp_path / "catalogue.sqlite").write_bytes(content)
     with quiet():
         again = describe_collection(pipeline, photos, folder=tmp_path)
     np.testing.assert_array_equal(again.descriptors()[1], whole)
@@ -233,7 +234,7 @@ def test_a_torn_run_goes_on_and_no_photo_becomes_zeros(photos, tmp_path):
     expected = describe_collection(pipeline, photos, regions=True).descriptors()[1]
     options = {"regions": True, "batch_size": 2}
     describe_collection(pipeline, photos[:4], folder=tmp_path, **options)
-    for name in ("descriptors.npy", "vectors.npy", "weights.npy"):
+    for name in ("descriptors-1.f32", "vectors-1.f16", "weights-1.f32"):
         content = (tmp_path / name).read_bytes()
         for damaged in (content[: len(content) // 2], bytes(len(content))):
             folder = tmp_path / "torn"
@@ -248,8 +249,8 @@ def test_a_torn_run_goes_on_and_no_photo_becomes_zeros(photos, tmp_path):
 def test_a_lost_file_of_vectors_is_described_again(photos, tmp_path):
     pipeline = small(make_mac_pipeline, photos)
     whole = describe_collection(pipeline, photos, folder=tmp_path).descriptors()[1]
-    (tmp_path / "descriptors.npy").unlink()
-    with pytest.warns(UserWarning, match="the vectors of 7 photos are damaged"):
+    (tmp_path / "descriptors-1.f32").unlink()
+    with quiet():
         again = describe_collection(pipeline, photos, folder=tmp_path)
     np.testing.assert_array_equal(again.descriptors()[1], whole)
 
@@ -266,7 +267,8 @@ def test_the_catalogue_says_what_became_of_each_photo(jpeg, tmp_path, photos):
     ]
     found = describe_collection(pipeline, asked, folder=folder)
     assert sorted(found.failed) == [1, 2]
-    entries = {entry.name: entry for entry in Catalogue(folder).entries()}
+    catalogue = Catalogue(Database(folder / "catalogue.sqlite"))
+    entries = {entry.name: entry for entry in catalogue.entries()}
     photo = entries[str(jpeg)]
     assert (photo.state, photo.size, photo.id) == ("described", jpeg.stat().st_size, found.ids[0])
     assert photo.mtime == jpeg.stat().st_mtime_ns
@@ -321,9 +323,9 @@ def test_each_file_is_opened_once(jpeg, photos, monkeypatch):
 
 def test_a_busy_database_is_waited_for(tmp_path):
     """Two runs over one folder take turns; the second uses what the first did."""
-    engine = ExactEngine(Stamp("p", 2), tmp_path)
+    engine = FlatEngine(tmp_path, Stamp("p", 2))
     engine.upsert(["a"], np.ones((1, 2), np.float32))
-    reader = sqlite3.connect(tmp_path / "rows.sqlite")
+    reader = sqlite3.connect(tmp_path / "catalogue.sqlite")
     assert reader.execute("SELECT COUNT(*) FROM rows").fetchone() == (1,)
     started = time.monotonic()
     engine.upsert(["b"], np.ones((1, 2), np.float32))

@@ -2,12 +2,17 @@
 
 from sklearn_cmac.collection._catalogue import CatalogueEntry
 from sklearn_cmac.collection._collection import Collection
-from sklearn_cmac.collection._describe import ENGINES, describe_collection
+from sklearn_cmac.collection._describe import (
+    ENGINES,
+    describe_collection,
+    describe_into,
+    find_engine,
+)
 from sklearn_cmac.collection._engine import Engine, InUseError, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._flat import FlatEngine
 from sklearn_cmac.collection._regions import RegionTable
-from sklearn_cmac.collection._stores import STORES, open_store
+from sklearn_cmac.collection._stores import STORES, copy_vectors, open_store
 
 __all__ = [
     "ENGINES",
@@ -20,6 +25,9 @@ __all__ = [
     "InUseError",
     "RegionTable",
     "Stamp",
+    "copy_vectors",
     "describe_collection",
+    "describe_into",
+    "find_engine",
     "open_store",
 ]

@@ -32,6 +32,8 @@ class Collection:
         Why a photo, by its position, could not be described. Such photos are in no ranking.
     seconds : float
         That describing took.
+    n_described : int
+        How many photos were described now.
     """
 
     photos: Sequence[Item]
@@ -40,6 +42,7 @@ class Collection:
     engine: Engine
     failed: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+    n_described: int = 0
 
     def __len__(self) -> int:
         return len(self.names)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import sqlite3
 import threading
@@ -19,7 +17,6 @@ from sklearn_cmac.collection._engine import InUseError
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
 
 _PATIENCE = 30  # seconds; transactions are short, so whoever is waited for is soon done
-_COUNTER = slice(24, 28)  # of the file: SQLite counts the transactions that changed it
 _CHUNK = 2**20
 
 
@@ -42,12 +39,7 @@ class Database:
         self.read_only = read_only
         self._lock = threading.RLock()
         self._changed = False
-        mode = "ro" if read_only else "rwc"
-        name = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode={mode}"
-        with self._errors():
-            self._connection = sqlite3.connect(
-                name, _PATIENCE, isolation_level=None, check_same_thread=False, uri=True
-            )
+        self._connection = self._connect()
         try:
             found = self.all("PRAGMA user_version")[0][0]
             if found not in (0, VERSION):
@@ -55,20 +47,43 @@ class Database:
                     f"{path}: has format {found}, and this version of sklearn_cmac reads format "
                     f"{VERSION}; make the index again, or use the version that made it"
                 )
-            # EXTRA: the end of a transaction is on the disk, too, when it is reported.
-            self.all("PRAGMA synchronous = EXTRA")
+            # The end of a transaction is on the disk when it is reported.
+            self.all("PRAGMA synchronous = FULL")
             self._seen = self._version()
         except BaseException:
             self._connection.close()
             raise
 
+    def _connect(self) -> sqlite3.Connection:
+        if self.path is None:
+            return self._connected(":memory:")
+        place = self.path.resolve().as_uri()
+        if not self.read_only:
+            return self._connected(f"{place}?mode=rwc")
+        try:
+            found = self._connected(f"{place}?mode=ro")
+            found.execute("PRAGMA user_version").fetchone()
+            return found
+        except (OSError, sqlite3.OperationalError):
+            # Readers, too, leave a note beside the file, which in a folder that nobody can write
+            # to is neither possible nor needed.
+            return self._connected(f"{place}?mode=ro&immutable=1")
+
+    def _connected(self, name: str) -> sqlite3.Connection:
+        with self._errors():
+            return sqlite3.connect(
+                name, _PATIENCE, isolation_level=None, check_same_thread=False, uri=True
+            )
+
     def make(self, schema: str) -> None:
         """Make tables that are not there."""
         if self.read_only:
             return
+        # With a log that is written ahead, nobody waits for readers, nor they for anybody.
+        self.all("PRAGMA journal_mode = WAL")
+        self._break_seal()
         with self._lock, self._errors():
             self._connection.executescript(f"{schema}; PRAGMA user_version = {VERSION}")
-            self._changed = True
 
     def all(self, command: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows that a command finds."""
@@ -90,6 +105,7 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """What is done inside is there as a whole, on the disk, or not at all."""
         with self._lock:
+            self._break_seal()
             self.all("BEGIN IMMEDIATE")
             try:
                 yield
@@ -98,7 +114,6 @@ class Database:
                 with suppress(sqlite3.Error):  # a full disk has rolled it back already
                     self._connection.execute("ROLLBACK")
                 raise
-            self._changed = True
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -133,49 +148,43 @@ class Database:
     def close(self) -> None:
         """Let go of the file; of one that was changed, note what it holds."""
         with self._lock:
-            with suppress(OSError):  # without a seal, `damage` finds less, and nothing is lost
-                if self._changed:
-                    self._seal()
-            self._changed = False
+            # Without a seal, `damage` finds less, and nothing is lost.
+            with suppress(OSError, ValueError, sqlite3.Error):
+                self._seal()
             self._connection.close()
 
     def _seal(self) -> None:
-        """Note the hash of the whole file beside it, so that a change of any byte is found."""
-        path = self._seal_path
-        if path is not None:
-            text = json.dumps(self._state())
-            path.write_text(f"{text}\n{zlib.crc32(text.encode())}\n")
+        """Note the checksum of the whole file, so that a change of any byte is found."""
+        if self._changed and self.path is not None:
+            self._changed = False
+            ((busy, _, _),) = self.all("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not busy:  # nobody else has it open who would write to it later
+                self._seal_path.write_text(f"{self._sum():08x}\n")
+
+    def _break_seal(self) -> None:
+        self._changed = True
+        if self.path is not None:
+            self._seal_path.unlink(missing_ok=True)
 
     def _broken_seal(self) -> list[str]:
-        path = self._seal_path
-        if path is None or not path.exists():
+        if self.path is None or not self._seal_path.exists():
             return []
-        try:
-            text, checksum = path.read_text().splitlines()
-            if zlib.crc32(text.encode()) != int(checksum):
-                raise ValueError
-            sealed = json.loads(text)
-        except ValueError:
-            return [f"{path}: is damaged"]
-        found = self._state()
-        # What a run wrote that was killed is not under the seal.
-        if sealed["counter"] == found["counter"] and sealed != found:
-            return [f"{self.path}: is damaged (its bytes are not those that were written)"]
-        return []
+        if self._seal_path.read_bytes() == f"{self._sum():08x}\n".encode():
+            return []
+        return [f"{self.path}: is damaged (it, or {self._seal_path.name}, is not as written)"]
 
     @property
-    def _seal_path(self) -> Path | None:
-        return self.path and self.path.with_suffix(".seal")
-
-    def _state(self) -> dict[str, Any]:
+    def _seal_path(self) -> Path:
         assert self.path is not None
-        digest = hashlib.sha256()
+        return self.path.with_suffix(".checksum")
+
+    def _sum(self) -> int:
+        assert self.path is not None
+        total = 0
         with open(self.path, "rb") as file:
-            head = file.read(100)
-            file.seek(0)
             while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return {"counter": head[_COUNTER].hex(), "sha256": digest.hexdigest()}
+                total = zlib.crc32(chunk, total)
+        return total
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from filelock import FileLock
@@ -17,10 +18,18 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_cmac._flow import Threads
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac._threads import one_thread
-from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
+from sklearn_cmac.collection._catalogue import (
+    DESCRIBED,
+    FAILED,
+    Catalogue,
+    CatalogueEntry,
+    file_facts,
+)
 from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection._database import DamageError, Database
 from sklearn_cmac.collection._engine import Engine, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
+from sklearn_cmac.collection._flat import CATALOGUE, FlatEngine
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._selection import Selection
 from sklearn_cmac.collection._stores import is_address, open_store
@@ -39,12 +48,35 @@ from sklearn_cmac.photos import (
     read_source,
 )
 
+_Opened = TypeVar("_Opened")
+
 # Makes an engine of a stamp, and the folder to keep vectors in, if there is one.
 MakeEngine = Callable[[Stamp, "Path | None"], Engine]
 
 
 def _exact(stamp: Stamp, folder: Path | None) -> Engine:
-    return ExactEngine(stamp) if folder is None else open_store(folder, stamp)
+    if folder is None:
+        return ExactEngine(stamp)
+    engine = _or_anew(folder, lambda: FlatEngine(folder, stamp))
+    # What is damaged is described again.
+    engine.check()
+    engine.forget_damaged()
+    return engine
+
+
+def _or_anew(folder: Path, open_it: Callable[[], _Opened]) -> _Opened:
+    """What is kept in a folder; if it is damaged, it is moved aside, and begun again."""
+    try:
+        return open_it()
+    except DamageError as error:
+        aside = folder / f"{CATALOGUE}.damaged"
+        os.replace(folder / CATALOGUE, aside)
+        for more in ("-wal", "-shm"):
+            (folder / f"{CATALOGUE}{more}").unlink(missing_ok=True)
+        warnings.warn(
+            f"{error}; it is now {aside.name}, and what it held is described again", stacklevel=4
+        )
+        return open_it()
 
 
 # Engines by name. One that is written elsewhere is registered here.
@@ -106,11 +138,72 @@ def describe_collection(
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
     # Another process that describes into this folder is waited for, and what it did is used.
-    with nullcontext() if place is None else FileLock(place / "lock"):
-        run = _Run(Corridor(pipeline), regions, place, make, witness)
-        with show_progress(None, len(photos), "describing", verbose) as bar:
-            run.add_all(photos, batch_size, bar.update)
-        return run.collection(photos)
+    with nullcontext() if place is None else FileLock(place / "turn"):
+        catalogue = None
+        if place is not None:
+            at = place / CATALOGUE
+            catalogue = _or_anew(place, lambda: Catalogue(Database(at)))
+        try:
+            found = describe_into(
+                pipeline,
+                photos,
+                lambda stamp: make(stamp, place),
+                catalogue,
+                regions=regions,
+                witness=witness,
+                batch_size=batch_size,
+                verbose=verbose,
+            )
+            release = getattr(found.engine, "release", None)
+            if release is not None:
+                release()
+            return found
+        finally:
+            if catalogue is not None:
+                catalogue.close()
+
+
+class Notes(Protocol):
+    """Who is told what became of photos: a `Catalogue`, or somebody before it."""
+
+    @property
+    def seconds(self) -> float:
+        """What describing took in all runs."""
+
+    def note(self, entries: Sequence[CatalogueEntry], seconds: float = 0.0) -> None:
+        """Take note of entries, and of what describing them took."""
+
+
+def describe_into(
+    pipeline: Any,
+    photos: Sequence[Item],
+    make: Callable[[Stamp], Engine],
+    catalogue: Notes | None,
+    *,
+    regions: bool,
+    witness: Witness | None = None,
+    batch_size: int = 32,
+    verbose: bool | int = False,
+) -> Collection:
+    """The same, where engine and catalogue are somebody's own.
+
+    Parameters
+    ----------
+    pipeline, photos, regions, witness, batch_size, verbose
+        As for `describe_collection`.
+    make : callable
+        Makes or opens the engine of a stamp.
+    catalogue : Notes, optional
+        Is told what became of each photo, once its vectors are in the engine.
+
+    Returns
+    -------
+    Collection
+    """
+    run = _Run(Corridor(pipeline), regions, make, catalogue, witness)
+    with show_progress(None, len(photos), "describing", verbose) as bar:
+        run.add_all(photos, batch_size, bar.update)
+    return run.collection(photos)
 
 
 def find_engine(engine: str | MakeEngine) -> MakeEngine:
@@ -132,6 +225,9 @@ class _Read:
     item: Any = None
     id: str = ""
     reason: str = ""
+    path: str = ""
+    facts: tuple[int | None, int | None] = (None, None)  # size and time, before it was read
+    seen: int = 0  # when these were asked for
 
 
 # A photo's descriptor and region vectors.
@@ -154,16 +250,14 @@ class _Run:
         self,
         corridor: Corridor,
         regions: bool,
-        folder: Path | None,
-        make: MakeEngine,
+        make: Callable[[Stamp], Engine],
+        catalogue: Notes | None,
         witness: Witness | None,
     ):
-        self.corridor, self.regions = corridor, regions
-        self.folder, self.make = folder, make
-        self.witness = witness
+        self.corridor, self.regions, self.make = corridor, regions, make
+        self.catalogue, self.witness = catalogue, witness
         self.annotated = corridor.reads_annotations
         self.pipeline = fingerprint(corridor.pipeline)
-        self.catalogue = None if folder is None else Catalogue(folder)
         self.shared = False
         # Of pipelines that are not ours, the first photo tells.
         dimension = corridor.dimension
@@ -174,10 +268,11 @@ class _Run:
         self.claimed: set[str] = set()  # ids that are being described, or were now
         self.bad: dict[str, str] = {}  # why photos of these ids have no row
         self.seconds = 0.0
+        self.n_described = 0
 
     def _engine(self, dimension: int) -> Engine:
         stamp = Stamp(self.pipeline, dimension, self.regions)
-        engine = self.make(stamp, self.folder)
+        engine = self.make(stamp)
         engine.stamp.check(stamp, type(engine).__name__)
         # Photos of earlier runs may be there too, and in another order.
         self.shared = len(engine) > 0
@@ -259,6 +354,7 @@ class _Run:
             vectors = [found for _, found in good.values() if found is not None]
             if self.engine is None:
                 self.engine = self._engine(dimension)
+            self.n_described += len(good)
             table = RegionTable.of(vectors, dimension) if self.regions else None
             self.engine.upsert(list(good), descriptors, table)
         self.bad.update({id_: row for id_, row in rows.items() if isinstance(row, str)})
@@ -272,17 +368,16 @@ class _Run:
             self.names.append(photo.name)
         self.seconds += time.perf_counter() - started if rows else 0.0
         if self.catalogue is not None:
-            entries = self._entries([item for item, _ in batch], first)
-            self.catalogue.note(entries, self.seconds)
+            self.catalogue.note(self._entries([read for _, read in batch], first), self.seconds)
             self.seconds = 0.0
 
-    def _entries(self, batch: Sequence[Item], first: int) -> list[CatalogueEntry]:
+    def _entries(self, batch: Sequence[_Read], first: int) -> list[CatalogueEntry]:
         entries = []
-        for i, item in enumerate(batch, first):
+        for i, photo in enumerate(batch, first):
             reason = self.failed.get(i, "")
-            state = "failed" if reason else "described"
-            facts = file_facts(getattr(getattr(item, "photo", item), "source", item))
-            entries.append(CatalogueEntry(self.names[i], self.ids[i], *facts, state, reason))
+            state = FAILED if reason else DESCRIBED
+            known = photo.name, photo.path, photo.id, *photo.facts
+            entries.append(CatalogueEntry(*known, state, reason, photo.seen))
         return entries
 
     def collection(self, photos: Sequence[Item]) -> Collection:
@@ -290,11 +385,14 @@ class _Run:
         seconds = self.seconds
         if self.catalogue is not None:
             seconds = self.catalogue.seconds
-            self.catalogue.close()
-        engine = self._engine(0) if self.engine is None else self.engine
+        engine = self.engine
+        if engine is None:  # nobody said how long descriptors are, and no photo could be described
+            engine = ExactEngine(Stamp(self.pipeline, 0, self.regions))
         if self.shared:
             engine = cast(Engine, Selection(engine, list(dict.fromkeys(filter(None, self.ids)))))
-        return Collection(photos, self.names, self.ids, engine, self.failed, seconds)
+        return Collection(
+            photos, self.names, self.ids, engine, self.failed, seconds, self.n_described
+        )
 
 
 def _read(item: Item, annotated: bool) -> _Read:
@@ -307,18 +405,21 @@ def _read(item: Item, annotated: bool) -> _Read:
     except PhotoError:  # what other pipelines than ours describe
         return _Read(name_of(item), item, fingerprint(item))
     photo = asked.photo if isinstance(asked, Query) else asked
+    seen, facts = time.time_ns(), file_facts(photo.source)
+    path = os.fspath(photo.source) if isinstance(photo.source, (str, os.PathLike)) else ""
     try:
         with errors_of(photo.name):
             source = read_source(photo)
             content = digest_source(source)
     except PhotoError as error:
-        return _Read(photo.name, reason=str(error))
+        return _Read(photo.name, reason=str(error), path=path, facts=facts, seen=seen)
     box = asked.box if isinstance(asked, Query) else None
     described: Any = item
     if isinstance(item, (Photo, Query, str, os.PathLike)):
         inside = replace(photo, source=source)
         described = inside if box is None else Query(inside, box)
-    return _Read(photo.name, described, identify(content, photo, box, annotated))
+    id_ = identify(content, photo, box, annotated)
+    return _Read(photo.name, described, id_, path=path, facts=facts, seen=seen)
 
 
 def _describe(

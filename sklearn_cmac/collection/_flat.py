@@ -162,6 +162,8 @@ class FlatEngine(RowEngine):
             with self.database.transaction():
                 if not self._has_state():
                     self._write_state(asked, _State())
+        if not self._has_state():
+            raise FileNotFoundError(f"{self.folder}: no vectors are kept here")
         kept, _ = self._read_state()
         if asked is not None:
             kept.check(asked, str(self.folder))
@@ -232,10 +234,14 @@ class FlatEngine(RowEngine):
                 dead = self._bury(gone)
             self._forget(dead, gone)
 
+    def release(self) -> None:
+        """Let another process write; who writes here next waits for it."""
+        self._writer.release()
+
     def close(self) -> None:
         """As for every engine."""
         self.database.close()
-        self._writer.release()
+        self.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FlatEngine, (self.folder.resolve(),)

@@ -75,6 +75,34 @@ def open_store(
     return _class_of(uri)(uri, stamp, read_only=read_only, timeout=timeout)
 
 
+def copy_vectors(source: Engine, target: Engine, batch_size: int = 1024) -> int:
+    """Copy all ids with their vectors from one engine into another.
+
+    Parameters
+    ----------
+    source, target : Engine
+        Of one stamp.
+    batch_size : int, default=1024
+
+    Returns
+    -------
+    int
+        How many there were.
+
+    Raises
+    ------
+    ValueError
+        If the target holds vectors of another stamp.
+    """
+    target.stamp.check(source.stamp, "the engine that is copied to")
+    n = 0
+    for ids, descriptors in source.scan(batch_size):
+        regions = source.get_regions(ids) if source.stamp.regions else None
+        target.upsert(ids, descriptors, regions)
+        n += len(ids)
+    return n
+
+
 def is_address(text: str) -> bool:
     """Whether a text names an engine by its scheme."""
     return _scheme_of(text) != ""

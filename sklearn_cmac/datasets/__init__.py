@@ -11,7 +11,7 @@ from sklearn_cmac.datasets._benchmarks import (
     load_roxford5k,
     load_rparis6k,
 )
-from sklearn_cmac.datasets._folder import find_photos, load_photo_folder
+from sklearn_cmac.datasets._folder import find_photos, load_photo_folder, walk_photos
 from sklearn_cmac.datasets._ilias import load_ilias
 from sklearn_cmac.datasets._instre import load_instre
 from sklearn_cmac.datasets._landmarks import load_gldv2
@@ -46,4 +46,5 @@ __all__ = [
     "load_roxford5k",
     "load_rparis6k",
     "make_object_scenes",
+    "walk_photos",
 ]

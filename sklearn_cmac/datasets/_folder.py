@@ -55,24 +55,51 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
 
 def image_paths(folder: str | os.PathLike[str]) -> list[str]:
     """The same as strings, which for a million files take a tenth of the memory."""
-    if not os.path.isdir(folder):
-        raise PhotoError(f"{folder}: is not a folder")
-    readable, left_out, paths = _readable_endings(), Counter[str](), []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            ending = os.path.splitext(file)[1].lower()
-            if file.startswith("."):
-                continue
-            if ending in readable:
-                paths.append(os.path.join(parent, file))
-            elif ending in _OTHER_ENDINGS:
-                left_out[ending] += 1
+    paths, skipped = walk_photos([folder])
+    left_out = Counter({ending: n for ending, n in skipped.items() if ending in _OTHER_ENDINGS})
     if not paths:
         raise PhotoError(f"{folder}: has no image file, such as .jpg or .png{_note(left_out)}")
     if left_out:
         warnings.warn(f"{folder}: {len(paths)} photos are found{_note(left_out)}", stacklevel=3)
-    return sorted(paths, key=lambda path: path.split(os.sep))
+    return paths
+
+
+def walk_photos(folders: Sequence[str | os.PathLike[str]]) -> tuple[list[str], Counter[str]]:
+    """Image files in folders and their sub-folders, sorted, and what else is there.
+
+    Parameters
+    ----------
+    folders : sequence of paths
+
+    Returns
+    -------
+    paths : list of str
+        Each once.
+    skipped : Counter
+        How many files have which other ending; "" is none.
+
+    Raises
+    ------
+    PhotoError
+        If one of them is no folder.
+    """
+    readable, skipped, paths = _readable_endings(), Counter[str](), set[str]()
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise PhotoError(f"{folder}: is not a folder")
+        for parent, inner, files in os.walk(folder):
+            # An index is made beside its photos, or among them.
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            inner[:] = [name for name in inner if not name.endswith(".cmac")]
+            for file in files:
+                ending = os.path.splitext(file)[1].lower()
+                if file.startswith("."):
+                    continue
+                if ending in readable:
+                    paths.add(os.path.join(parent, file))
+                else:
+                    skipped[ending] += 1
+    return sorted(paths, key=lambda path: path.split(os.sep)), skipped
 
 
 def _note(left_out: Counter[str]) -> str:

@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import joblib
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._photo_step import check_photos
-from sklearn_cmac.collection import ENGINES, Collection, Engine, Stamp, describe_collection
+from sklearn_cmac.collection import (
+    Collection,
+    Engine,
+    FlatEngine,
+    Stamp,
+    copy_vectors,
+    describe_into,
+    find_engine,
+    open_store,
+)
+from sklearn_cmac.collection._catalogue import (
+    DESCRIBED,
+    FAILED,
+    Catalogue,
+    CatalogueEntry,
+    file_facts,
+)
+from sklearn_cmac.collection._database import DamageError, Database
+from sklearn_cmac.collection._flat import CATALOGUE
+from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.datasets import walk_photos
+from sklearn_cmac.fingerprints import fingerprint
+from sklearn_cmac.persistence import (
+    differences,
+    load_pipeline,
+    manifest_of,
+    read_manifest,
+    save_pipeline,
+)
 from sklearn_cmac.photos import Item, Query
-from sklearn_cmac.reranking import RegionMatch, match_regions
+from sklearn_cmac.reranking import DescribedQuery, RegionMatch, match_regions
+from sklearn_cmac.search._indexed import IndexedPhotos
+from sklearn_cmac.search._report import IndexReport, UpdateReport
 from sklearn_cmac.search._retriever import Prepared, Retriever
+
+PIPELINE = "pipeline.safetensors"
+
+# A file that was changed so shortly before it was looked at may change again without its time
+# telling, since clocks of file systems tick. Nanoseconds.
+_TICK = 2_000_000_000
 
 
 class SearchResult(NamedTuple):
@@ -30,28 +66,13 @@ class SearchResult(NamedTuple):
     score: float
 
 
-@dataclass
-class IndexReport:
-    """What became of the photos that were to be added.
-
-    Parameters
-    ----------
-    added : list of str
-        Names of the photos that are now in the index.
-    failed : list of (name, reason)
-        Photos that could not be used.
-    """
-
-    added: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.added)} photos indexed, {len(self.failed)} could not be used"]
-        return "\n  ".join(lines + [reason for _, reason in self.failed])
-
-
 class RetrievalIndex:
-    """A searchable collection of photos.
+    """A searchable collection of photos, in memory or in a folder.
+
+    One in memory is made by the constructor, and ends with the process. One in a folder is made
+    by `create` and found again by `open`; what it was given is on the disk when `add` or `update`
+    return, and each batch of photos when it has been described. A photo is its content: a copy is
+    described once, a renamed file keeps its description, an edited one is described again.
 
     Parameters
     ----------
@@ -59,10 +80,12 @@ class RetrievalIndex:
         Photos in, one descriptor of unit length each out. The steps of a `Retriever` improve
         each search.
     batch_size : int, default=32
-        Photos described at a time; this many activation maps are held in memory.
+        Photos that are kept at a time.
 
     Attributes
     ----------
+    path : Path or None
+        The folder.
     names : list of str
         Photos of the collection, in the order in which they were added.
     descriptors : ndarray of shape (n, D)
@@ -80,37 +103,233 @@ class RetrievalIndex:
     8 photos indexed, 0 could not be used
     >>> index.search(scenes.photos[0], n_results=1)[0].name
     'object-00-scene-0'
+
+    Kept in a folder:
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with RetrievalIndex.create(f"{folder.name}/scenes.cmac", pipeline) as index:
+    ...     _ = index.add(scenes.photos)
+    >>> with RetrievalIndex.open(f"{folder.name}/scenes.cmac") as index:
+    ...     index.search(scenes.photos[0], n_results=1)[0].name
+    'object-00-scene-0'
+    >>> folder.cleanup()
     """
 
     def __init__(self, pipeline: Any, batch_size: int = 32):
         check_is_fitted(pipeline)
-        self.pipeline = pipeline
         self.batch_size = batch_size
+        self.path: Path | None = None
+        self._pipeline: Any = pipeline
+        self._trust: Sequence[str] = ()
+        self._catalogue = Catalogue(Database(None))
         self._engine: Engine | None = None
-        self._photos: dict[str, tuple[str, Item]] = {}  # by name: id, and where to look again
+        self._items: dict[str, Item] = {}  # by name, to look at again what is in no file
         self._prepared: Prepared | None = None
+
+    # -- in a folder --------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        pipeline: Any,
+        *,
+        regions: bool | None = None,
+        store: str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        provenance: dict[str, Any] | None = None,
+        batch_size: int = 32,
+    ) -> RetrievalIndex:
+        """Make an empty index in a folder.
+
+        Parameters
+        ----------
+        path : path
+            A folder that is empty or not there yet, by custom ``NAME.cmac``.
+        pipeline : fitted Pipeline or Retriever
+            Is kept in the folder, as numbers and names, without code.
+        regions : bool, optional
+            Whether region vectors are kept too. Default: if a step of the `Retriever` reads them.
+        store : str, optional
+            Address of the engine that keeps the vectors, as `open_store` takes it. Default: files
+            in the folder.
+        root : path, optional
+            Paths of photos below it are kept relative to it, so that it may be moved together
+            with the index. Default: the folder that `path` is in.
+        provenance : dict, optional
+            Where the pipeline is from, to be kept with it.
+        batch_size : int, default=32
+
+        Returns
+        -------
+        RetrievalIndex
+
+        Raises
+        ------
+        FileExistsError
+            If the folder is not empty.
+        ValueError
+            If the pipeline has a part that cannot be kept without code.
+        """
+        index = cls(pipeline, batch_size)
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise FileExistsError(f"{path}: is not empty; open it, or choose another folder")
+        retriever = index._retriever
+        save_pipeline(pipeline, path / PIPELINE, provenance)
+        index._keep_in(path, root)
+        index._catalogue.about = {
+            "root": os.path.relpath(path.parent if root is None else root, path),
+            "store": store,
+            "pipeline": fingerprint(Corridor(retriever.pipeline_).pipeline),
+            "regions": "regions" in retriever.needs if regions is None else regions,
+            "made": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        dimension = Corridor(retriever.pipeline_).dimension
+        if dimension is not None:
+            index._open_engine(index._stamp(dimension))
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        pipeline: Any = None,
+        *,
+        read_only: bool = False,
+        timeout: float = 5.0,
+        trust: Sequence[str] = (),
+        batch_size: int = 32,
+    ) -> RetrievalIndex:
+        """Open the index in a folder. Nothing of it is read before it is needed.
+
+        Parameters
+        ----------
+        path : path
+        pipeline : fitted Pipeline or Retriever, optional
+            Describes queries and new photos; it has to be the one that described the photos.
+            Default: the one that is kept in the folder.
+        read_only : bool, default=False
+            Whether to refuse changes.
+        timeout : float, default=5.0
+            Seconds to wait for another process that writes to the index.
+        trust : sequence of str, default=()
+            Classes of the kept pipeline that may be used besides those of this package, as
+            ``module.Class``.
+        batch_size : int, default=32
+
+        Returns
+        -------
+        RetrievalIndex
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no index.
+        ValueError
+            If the index was made with another pipeline, network or weights, which says what
+            differs; if it is of another version; or if a file of it is damaged, which names it.
+        """
+        path = Path(path)
+        if not (path / CATALOGUE).exists():
+            raise FileNotFoundError(f"{path}: is no index; make one with RetrievalIndex.create")
+        index = cls.__new__(cls)
+        index.batch_size, index._trust, index._pipeline = batch_size, trust, pipeline
+        index._items, index._prepared, index._engine = {}, None, None
+        index._keep_in(path, None, read_only)
+        about = index._catalogue.about
+        try:
+            index._catalogue.root = os.path.normpath(path / about["root"])
+            if pipeline is not None:
+                check_is_fitted(pipeline)
+                index._check_pipeline(pipeline)
+            with suppress(FileNotFoundError):  # nothing was added yet
+                store = about["store"] or path
+                index._attach(open_store(store, read_only=read_only, timeout=timeout))
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RetrievalIndex:
+        """The same as `open`.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        RetrievalIndex
+        """
+        return cls.open(path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Copy the index into a folder that is empty or not there yet.
+
+        Parameters
+        ----------
+        path : path
+        """
+        regions = self._engine is not None and self._engine.stamp.regions
+        with RetrievalIndex.create(path, self.pipeline, regions=regions) as copy:
+            if self._engine is not None:
+                copy_vectors(self._engine, copy._open_engine(self._engine.stamp))
+            copy._catalogue.note(list(self._catalogue.entries()))
+
+    def close(self) -> None:
+        """Let go of files, and of the right to write to them."""
+        if self._engine is not None:
+            self._engine.close()
+        self._catalogue.close()
+
+    def __enter__(self) -> RetrievalIndex:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    # -- what it holds ------------------------------------------------------------------------
+
+    @property
+    def pipeline(self) -> Any:
+        """What describes photos and queries: the one of the constructor, or that in the folder."""
+        if self._pipeline is None:
+            assert self.path is not None
+            found = load_pipeline(self.path / PIPELINE, trust=self._trust)
+            self._check_pipeline(found)
+            self._pipeline = found
+        return self._pipeline
 
     @property
     def names(self) -> list[str]:
-        return list(self._photos)
+        return [entry.name for entry in self._catalogue.entries(DESCRIBED)]
 
     @property
     def descriptors(self) -> np.ndarray:
         if self._engine is None:
             return np.empty((0, 0), np.float32)
-        return self._engine.get([id_ for id_, _ in self._photos.values()])
+        return self._engine.get([entry.id for entry in self._catalogue.entries(DESCRIBED)])
 
     @property
-    def _retriever(self) -> Retriever:
-        if isinstance(self.pipeline, Retriever):
-            return self.pipeline
-        return Retriever(FrozenEstimator(self.pipeline)).fit([])
+    def failed(self) -> list[tuple[str, str]]:
+        """Names of photos that could not be used, and why."""
+        return [(entry.name, entry.reason) for entry in self._catalogue.entries(FAILED)]
 
     def __len__(self) -> int:
-        return len(self._photos)
+        return self._catalogue.count(DESCRIBED)
+
+    def __contains__(self, name: str) -> bool:
+        return any(entry.state == DESCRIBED for entry in self._catalogue.find([name]))
 
     def __repr__(self) -> str:
-        return f"RetrievalIndex({len(self)} photos)"
+        place = "" if self.path is None else f" in {self.path}"
+        return f"RetrievalIndex({len(self)} photos{place})"
+
+    # -- adding and removing ------------------------------------------------------------------
 
     def add(self, photos: Sequence[Item], verbose: bool = False) -> IndexReport:
         """Describe photos and add them. One that cannot be used stops no other.
@@ -129,35 +348,55 @@ class RetrievalIndex:
         IndexReport
             Which were added, and why others were not.
         """
-        retriever = self._retriever
-        described = describe_collection(
-            retriever.pipeline_,
-            check_photos(photos, self),
-            regions="regions" in retriever.needs,
-            engine=self._open_engine,
-            batch_size=self.batch_size,
-            verbose=verbose,
-        )
-        failed = [(described.names[i], reason) for i, reason in sorted(described.failed.items())]
-        new: dict[str, tuple[str, Item]] = {}
-        for item, id_, name in zip(described.photos, described.ids, described.names):
-            name = _name_in_index(item, name) if id_ else ""
-            if name and new.setdefault(name, (id_, item))[0] != id_:
-                reason = (
-                    f"{name}: another photo of these has the same name; tell them apart by "
-                    "Photo(..., name=...)"
-                )
-                failed.append((name, reason))
-        self._prepared = None
-        self._replace(set(new) & set(self._photos), new)
-        return IndexReport(list(new), failed)
+        return self._add(check_photos(photos, self), verbose)
 
-    def _open_engine(self, stamp: Stamp, folder: Path | None, n_photos: int) -> Engine:
-        if self._engine is None:
-            engine = self._retriever.engine
-            make = ENGINES[engine] if isinstance(engine, str) else engine
-            self._engine = make(stamp, folder, n_photos)
-        return self._engine
+    def update(
+        self,
+        folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        again: bool = False,
+        verbose: bool = False,
+    ) -> UpdateReport:
+        """Make the index true to what is in folders: new, changed, moved and removed photos.
+
+        A file whose size and time are those of the last time is not read.
+
+        Parameters
+        ----------
+        folders : path, or sequence of paths
+            Searched with their sub-folders. Photos of the index that are elsewhere stay as they
+            are.
+        again : bool, default=False
+            Whether to try photos again that could not be used, and have not changed.
+        verbose : bool, default=False
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        UpdateReport
+
+        Raises
+        ------
+        PhotoError
+            If one of them is no folder; nothing is then changed.
+        """
+        started = time.perf_counter()
+        if isinstance(folders, (str, os.PathLike)):
+            folders = [folders]
+        roots = [os.fspath(folder) for folder in folders]
+        paths, skipped = walk_photos(roots)
+        before = self._by_path(paths)
+        stale = [path for path in paths if not _is_current(before.get(_key(path)), path, again)]
+        gone = self._gone(roots, {_key(path) for path in paths})
+        n_described = self._add(stale, verbose).n_described if stale else 0
+        after = self._by_path(paths)
+        report = UpdateReport(skipped=skipped, n_described=n_described)
+        self._sort_out(report, paths, before, after, {entry.id: entry.name for entry in gone})
+        if gone:
+            self._catalogue.remove([entry.name for entry in gone])
+            self._let_go()
+        report.seconds = time.perf_counter() - started
+        return report
 
     def remove(self, names: Iterable[str]) -> None:
         """Take photos out.
@@ -172,18 +411,84 @@ class RetrievalIndex:
             If a photo is not in the index; nothing is then removed.
         """
         names = set(names)
-        absent = names - set(self._photos)
+        absent = sorted(name for name in names if not self._catalogue.find([name]))
         if absent:
-            raise KeyError(f"{len(absent)} photos are not in the index, such as {min(absent)!r}")
-        self._replace(names, {})
+            raise KeyError(f"{len(absent)} photos are not in the index, such as {absent[0]!r}")
+        self._catalogue.remove(names)
+        for name in names:
+            self._items.pop(name, None)
+        self._let_go()
 
-    def _replace(self, names: set[str], new: dict[str, tuple[str, Item]]) -> None:
-        """Photos out and in; the engine forgets what no name stands for any more."""
-        before = {self._photos.pop(name)[0] for name in names}
-        self._photos.update(new)
-        if self._engine is not None:
-            self._engine.delete(sorted(before - {id_ for id_, _ in self._photos.values()}))
+    def _add(self, photos: Sequence[Item], verbose: bool) -> IndexReport:
+        retriever = self._retriever
+        self._let_go()
+        notes = _Notes(self._catalogue, photos)
+        found = describe_into(
+            retriever.pipeline_,
+            photos,
+            self._open_engine,
+            notes,
+            regions=self._keeps_regions,
+            batch_size=self.batch_size,
+            verbose=verbose,
+        )
+        if self.path is None:
+            self._items.update(notes.items)
+        self._let_go()
+        return IndexReport(list(notes.items), notes.failed, found.n_described)
+
+    def _let_go(self) -> None:
+        """The engine forgets what no name stands for any more."""
         self._prepared = None
+        gone = self._catalogue.unused()
+        if gone and self._engine is not None:
+            self._engine.delete(gone)
+        self._catalogue.settle()
+
+    def _by_path(self, paths: Iterable[str]) -> dict[str, CatalogueEntry]:
+        return {_key(entry.path): entry for entry in self._catalogue.of_paths(paths)}
+
+    def _gone(self, roots: Sequence[str], there: set[str]) -> list[CatalogueEntry]:
+        """Entries of files that were below these folders."""
+        below = tuple(os.path.join(_key(root), "") for root in roots)
+        return [
+            entry
+            for entry in self._catalogue.entries()
+            if entry.path and _key(entry.path).startswith(below) and _key(entry.path) not in there
+        ]
+
+    def _sort_out(
+        self,
+        report: UpdateReport,
+        paths: Sequence[str],
+        before: dict[str, CatalogueEntry],
+        after: dict[str, CatalogueEntry],
+        gone: dict[str, str],
+    ) -> None:
+        """What became of each photo."""
+        new = {key: entry for key, entry in after.items() if before.get(key) != entry}
+        copies = self._catalogue.of_ids([entry.id for entry in new.values()])
+        moved = set()
+        for path in paths:
+            now, known = after.get(_key(path)), before.get(_key(path))
+            if now is None:
+                continue
+            if now.state == FAILED:
+                report.failed.append((now.name, now.reason))
+            elif known is not None and known.id == now.id and known.state == DESCRIBED:
+                report.unchanged += 1
+            elif known is not None:
+                report.changed.append(now.name)
+            elif now.id in gone and now.id not in moved:
+                moved.add(now.id)
+                report.moved.append(now.name)
+            elif copies[now.id][0].name != now.name and now.id not in gone:
+                report.copied.append(now.name)
+            else:
+                report.added.append(now.name)
+        report.removed += [name for id_, name in gone.items() if id_ not in moved]
+
+    # -- searching ----------------------------------------------------------------------------
 
     def search(self, query: Item, n_results: int = 10) -> list[SearchResult]:
         """The photos most like the query, best first.
@@ -203,23 +508,37 @@ class RetrievalIndex:
         ------
         ValueError
             If the index holds no photos, or `n_results` is below 1.
+
+        Warns
+        -----
+        UserWarning
+            If a step looks at photos again and one is not there any more: it keeps its rank. If
+            what is kept of one is damaged: it is not found.
         """
         if n_results < 1:
             raise ValueError(f"n_results is at least 1, got {n_results}")
-        if self._engine is None or not len(self):
+        if self._engine is None or not len(self._engine):
             raise ValueError("the index holds no photos; add some first")
-        retriever = self._retriever
-        if self._prepared is None:
-            self._prepared = retriever.prepare(self._collection(self._engine))
-        queries = retriever.describe_queries([query])
-        (ranked,) = retriever.rank_prepared(queries, self._prepared, k=n_results)
-        names = self.names
-        best = zip(ranked.order.tolist(), ranked.scores.tolist())
-        return [SearchResult(names[i], score) for i, score in best]
+        queries = self._retriever.describe_queries([query])
+        k = n_results
+        while True:
+            n = len(self._engine)
+            results = self._ranked(queries, k)
+            if len(self._engine) < n:
+                continue  # photos turned out to be damaged, and count as absent from now on
+            if len(results) >= n_results or k >= n:
+                return results[:n_results]
+            k *= 4  # what a run that was killed described and did not name has no rank
 
-    def _collection(self, engine: Engine) -> Collection:
-        ids, photos = [list(column) for column in zip(*self._photos.values())]
-        return Collection(photos, self.names, ids, engine)
+    def _ranked(self, queries: list[DescribedQuery], k: int) -> list[SearchResult]:
+        assert self._engine is not None
+        if self._prepared is None:
+            photos = IndexedPhotos(self._catalogue, self._engine, self._items)
+            self._prepared = self._retriever.prepare(cast(Collection, photos))
+        (ranked,) = self._retriever.rank_prepared(queries, self._prepared, k=k)
+        scores = ranked.scores.tolist()
+        names = [self._catalogue.numbered(number) for number in ranked.order.tolist()]
+        return [SearchResult(e.name, score) for e, score in zip(names, scores) if e is not None]
 
     def match(self, query: Item, name: str) -> RegionMatch:
         """Which regions of a photo of the index answer those of a query.
@@ -244,60 +563,183 @@ class RetrievalIndex:
                 "the index keeps no region vectors; build it with a Retriever that has a "
                 "RegionMatching step"
             )
-        (described,) = self._retriever.describe_queries([query])
+        found = self._catalogue.find([name])
+        if not found:
+            raise KeyError(f"there is no photo {name!r} in the index")
+        (described,) = self._retriever.describe_queries([query], {"regions"})
         assert described.regions is not None
-        photo = self._engine.get_regions([self._photos[name][0]])[0]
-        return match_regions(described.regions, photo)
+        return match_regions(described.regions, self._engine.get_regions([found[0].id])[0])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write index and pipeline to a file, whole or not at all.
+    # -- care ---------------------------------------------------------------------------------
 
-        Parameters
-        ----------
-        path : path
-        """
-        path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            joblib.dump(self, part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str], memory_map: bool = False) -> RetrievalIndex:
-        """Read an index that `save` wrote. Like every pickle, only one that you trust.
+    def check(self, repair: bool = False) -> list[str]:
+        """Read everything that is kept, and say what is damaged.
 
         Parameters
         ----------
-        path : path
-        memory_map : bool, default=False
-            Whether descriptors and region vectors stay in the file until they are looked at.
+        repair : bool, default=False
+            Whether to take damaged photos out, so that the next `update` describes them again.
 
         Returns
         -------
-        RetrievalIndex
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, or holds something else.
+        list of str
+            A sentence for each file or photo.
         """
+        wrong = []
+        if self.path is not None:
+            try:
+                read_manifest(self.path / PIPELINE)
+            except (OSError, ValueError) as error:
+                wrong.append(str(error))
         try:
-            index = joblib.load(path, mmap_mode="r" if memory_map else None)
-        except OSError:
-            raise
-        except Exception as error:  # a damaged pickle raises whatever the damage leads to
-            raise ValueError(
-                f"{path}: is damaged, or not written by RetrievalIndex.save "
-                f"({type(error).__name__}: {error})"
-            ) from error
-        if not isinstance(index, RetrievalIndex):
-            raise ValueError(f"{path}: holds a {type(index).__name__}, not a RetrievalIndex")
-        return index
+            wrong += self._catalogue.check()
+        except DamageError as error:
+            wrong.append(str(error))
+        if isinstance(self._engine, FlatEngine):
+            wrong += [text for text in self._engine.check() if text not in wrong]
+            if repair:
+                self._catalogue.distrust(self._engine.forget_damaged())
+        return wrong
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": None}
+    def compact(self) -> int:
+        """Give the room of removed photos back to the file system.
+
+        Returns
+        -------
+        int
+            Bytes that became free.
+        """
+        self._let_go()
+        if not isinstance(self._engine, FlatEngine):
+            return 0
+        for ids, _ in self._engine.scan():
+            named = self._catalogue.of_ids(ids)
+            self._engine.delete([id_ for id_ in ids if id_ not in named])
+        return self._engine.compact()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _retriever(self) -> Retriever:
+        pipeline = self.pipeline
+        if isinstance(pipeline, Retriever):
+            return pipeline
+        return Retriever(FrozenEstimator(pipeline)).fit([])
+
+    @property
+    def _keeps_regions(self) -> bool:
+        if self.path is None:
+            return "regions" in self._retriever.needs
+        return self._catalogue.about["regions"]
+
+    def _keep_in(
+        self, path: Path, root: str | os.PathLike[str] | None, read_only: bool = False
+    ) -> None:
+        self.path = path
+        root = path.parent if root is None else root
+        self._catalogue = Catalogue(Database(path / CATALOGUE, read_only), root)
+
+    def _stamp(self, dimension: int) -> Stamp:
+        pipeline = fingerprint(Corridor(self._retriever.pipeline_).pipeline)
+        return Stamp(pipeline, dimension, self._keeps_regions)
+
+    def _open_engine(self, stamp: Stamp) -> Engine:
+        if self._engine is None:
+            if self.path is None:
+                self._attach(find_engine(self._retriever.engine)(stamp, None))
+            else:
+                self._attach(open_store(self._catalogue.about["store"] or self.path, stamp))
+        assert self._engine is not None
+        return self._engine
+
+    def _attach(self, engine: Engine) -> None:
+        self._engine = engine
+        if isinstance(engine, FlatEngine):
+            engine.name_of = self._name_of
+
+    def _name_of(self, id_: str) -> str:
+        found = self._catalogue.of_ids([id_]).get(id_)
+        return found[0].name if found else f"photo {id_[:12]}"
+
+    def _check_pipeline(self, pipeline: Any) -> None:
+        """That a pipeline is the one that described the photos, or say what differs."""
+        assert self.path is not None
+        whole = pipeline.pipeline_ if isinstance(pipeline, Retriever) else pipeline
+        if fingerprint(Corridor(whole).pipeline) == self._catalogue.about["pipeline"]:
+            return
+        kept, given = read_manifest(self.path / PIPELINE), manifest_of(pipeline)
+        what = "; ".join(differences(kept, given)) or "what it computes has changed"
+        raise ValueError(
+            f"{self.path}: its photos were described by another pipeline ({what}); use that one, "
+            "or make the index again"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.path is not None:
+            return RetrievalIndex.open, (self.path.resolve(),)
+        state = (self._engine, list(self._catalogue.entries()), self._items)
+        return _restored, (self.pipeline, self.batch_size, *state)
+
+
+class _Notes:
+    """What the catalogue is told of photos that are added: each under a name of its own."""
+
+    def __init__(self, catalogue: Catalogue, photos: Sequence[Item]):
+        self.catalogue = catalogue
+        self.waiting = iter(photos)
+        self.items: dict[str, Item] = {}
+        self.ids: dict[str, str] = {}
+        self.failed: list[tuple[str, str]] = []
+
+    @property
+    def seconds(self) -> float:
+        return self.catalogue.seconds
+
+    def note(self, entries: Sequence[CatalogueEntry], seconds: float = 0.0) -> None:
+        """As the catalogue's."""
+        kept = []
+        for entry, item in zip(entries, self.waiting):
+            name = _name_in_index(item, entry.name)
+            if entry.state == FAILED:
+                self.failed.append((name, entry.reason))
+            elif self.ids.setdefault(name, entry.id) != entry.id:
+                reason = (
+                    f"{name}: another photo of these has the same name; tell them apart by "
+                    "Photo(..., name=...)"
+                )
+                self.failed.append((name, reason))
+                continue
+            else:
+                self.items[name] = item
+            kept.append(entry._replace(name=name))
+        self.catalogue.note(kept, seconds)
+
+
+def _restored(
+    pipeline: Any,
+    batch_size: int,
+    engine: Engine | None,
+    entries: list[CatalogueEntry],
+    items: dict[str, Item],
+) -> RetrievalIndex:
+    """An index in memory as it was pickled."""
+    index = RetrievalIndex(pipeline, batch_size)
+    index._engine, index._items = engine, items
+    index._catalogue.note(entries)
+    return index
+
+
+def _is_current(entry: CatalogueEntry | None, path: str, again: bool) -> bool:
+    """Whether a file is surely the one of its entry."""
+    if entry is None or entry.mtime is None or (again and entry.state == FAILED):
+        return False
+    same = (entry.size, entry.mtime) == file_facts(path)
+    return same and entry.noted - entry.mtime > _TICK
+
+
+def _key(path: str) -> str:
+    """One text for each file, however its path is written."""
+    return os.path.abspath(path)
 
 
 def _name_in_index(item: Item, name: str) -> str:

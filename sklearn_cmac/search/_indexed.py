@@ -1,0 +1,64 @@
+"""The photos of an index as steps behind the first ranking see them, read as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sklearn_cmac.collection import Engine
+from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry
+from sklearn_cmac.collection._engine import Ids
+from sklearn_cmac.photos import Item, PhotoError
+
+
+class IndexedPhotos:
+    """A `Collection` of a catalogue's photos. Their positions are the numbers of their entries.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    engine : Engine
+    items : mapping from str to photo
+        By name, those that are in no file.
+    """
+
+    def __init__(self, catalogue: Catalogue, engine: Engine, items: Mapping[str, Item]):
+        self.catalogue, self.engine, self.items = catalogue, engine, items
+
+    def photo(self, id_: str) -> Item:
+        """The first photo of an id, or a `PhotoError` if it is nowhere to be seen."""
+        entry = self._first(id_)
+        if entry.name in self.items:
+            return self.items[entry.name]
+        if not entry.path:
+            raise PhotoError(f"{entry.name}: was not added from a file, so it cannot be read again")
+        return entry.path
+
+    def name(self, id_: str) -> str:
+        """Its name."""
+        return self._first(id_).name
+
+    def only_id(self, position: int | None) -> str | None:
+        """The id of a photo that has no copy here; None of others, and of none."""
+        entry = None if position is None else self.catalogue.numbered(position)
+        alone = entry is not None and len(self.catalogue.of_ids([entry.id])[entry.id]) == 1
+        return entry.id if entry is not None and alone else None
+
+    def positions(self, ids: Ids, but: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Where ids are among the photos, as for `Collection`."""
+        found = self.catalogue.of_ids(ids)
+        pairs = [
+            (entry.number, i)
+            for i, id_ in enumerate(ids)
+            for entry in found.get(id_, ())
+            if entry.number != but
+        ]
+        places, which = np.array(pairs, int).reshape(-1, 2).T
+        return places, which
+
+    def _first(self, id_: str) -> CatalogueEntry:
+        found = self.catalogue.of_ids([id_])
+        if id_ not in found:
+            raise PhotoError(f"photo {id_[:12]}: is not in the index any more")
+        return found[id_][0]
