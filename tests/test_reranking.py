@@ -28,8 +28,7 @@ from sklearn_cmac import (
     WholeRegion,
 )
 from sklearn_cmac._steps import RecordStep
-from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp
-from sklearn_cmac.collection import _exact as exact
+from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp, _row_engine
 from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
 from sklearn_cmac.reranking._graph import neighbors_of_all
 from sklearn_cmac.reranking._localization import IntegralMap, locate, start_windows
@@ -282,7 +281,7 @@ def test_scores_of_many_photos_are_those_of_pairs(data):
     queries = [RegionVectors(unit(rng, 3, 4), rng.random(3) + 0.1) for _ in range(2)]
     asked = [rng.permutation(len(counts))[: data.draw(st.integers(0, len(counts)))] for _ in "qr"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "_BLOCK", 5)
+        patch.setattr(_row_engine, "_PHOTOS", 5)
         candidates = [[ids[i] for i in photos] for photos in asked]
         found = engine.match(queries, len(ids), candidates)
     for query, photos, (hits, scores) in zip(queries, asked, found):
@@ -308,7 +307,7 @@ def test_an_index_matches_regions_and_says_which(photos, tmp_path):
     index.add(photos)
     (ranked,) = retriever.rank([photos[3]], photos)
     index.save(tmp_path / "index")
-    for same in (index, RetrievalIndex.load(tmp_path / "index", memory_map=True)):
+    for same in (index, RetrievalIndex.open(tmp_path / "index", retriever)):
         results = same.search(photos[3], 6)
         np.testing.assert_allclose([r.score for r in results], ranked.scores, rtol=1e-5)
         match = same.match(photos[3], results[1].name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,7 +20,15 @@ from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.maps import ActivationMap
-from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep, askers
+from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.reranking._step import (
+    DescribedQuery,
+    RankedList,
+    RerankingStep,
+    askers,
+    look_again,
+    tell_of,
+)
 
 Window = tuple[int, int, int, int]
 
@@ -259,14 +268,23 @@ class Localization(RerankingStep):
         # Photo by photo: each map is read, and its sums are taken, once for all queries.
         jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
         found = jobs(
-            joblib.delayed(self._describe_windows)(
-                collection.photo(photo), [targets[q] for q in asked], corridor
-            )
+            joblib.delayed(
+                look_again(
+                    collection,
+                    photo,
+                    partial(self._describe_windows, [targets[q] for q in asked], corridor),
+                )
+            )()
             for photo, asked in asking.items()
         )
         windows: list[dict[str, np.ndarray]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "localizing", self.verbose)
+        gone = set()
         for descriptors, (photo, asked) in zip(bar, asking.items()):
+            if isinstance(descriptors, PhotoError):
+                tell_of(descriptors)
+                gone.add(photo)
+                descriptors = collection.engine.get([photo] * len(asked))
             for q, descriptor in zip(asked, descriptors):
                 windows[q][photo] = descriptor
         results = []
@@ -274,12 +292,13 @@ class Localization(RerankingStep):
             first = ranked.ids[: self.n_candidates].tolist()
             if first:
                 descriptors = np.stack([mine[photo] for photo in first])
-                ranked = ranked.resorted(descriptors @ ranked.query, descriptors)
+                stay = np.array([photo in gone for photo in first])
+                ranked = ranked.resorted(descriptors @ ranked.query, descriptors, stay)
             results.append(ranked)
         return results
 
     def _describe_windows(
-        self, photo: Any, targets: list[tuple[np.ndarray, float]], corridor: Corridor
+        self, targets: list[tuple[np.ndarray, float]], corridor: Corridor, photo: Any
     ) -> np.ndarray:
         """Descriptors (n, D) of where each target is in a photo."""
         (record,) = corridor.maps([photo])

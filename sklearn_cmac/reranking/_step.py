@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.maps import ActivationMap, RegionVectors
-from sklearn_cmac.photos import Item
+from sklearn_cmac.photos import Item, PhotoError
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,11 @@ class RankedList:
         return len(self.ids)
 
     def resorted(
-        self, scores: np.ndarray, windows: np.ndarray | None = None, **changes: Any
+        self,
+        scores: np.ndarray,
+        windows: np.ndarray | None = None,
+        stay: np.ndarray | None = None,
+        **changes: Any,
     ) -> RankedList:
         """The first photos sorted anew; those behind them stay.
 
@@ -80,11 +86,14 @@ class RankedList:
         scores : ndarray of shape (m,)
             Of the first m photos, in their present order. Equal scores keep it.
         windows : ndarray of shape (m, D), optional
+        stay : ndarray of bool of shape (m,), optional
+            Photos that keep their rank, whatever their score.
         **changes
             Other fields.
         """
-        new = np.argsort(-scores, kind="stable")
         m = len(scores)
+        new, places = np.arange(m), np.arange(m) if stay is None else np.flatnonzero(~stay)
+        new[places] = places[np.argsort(-scores[places], kind="stable")]
         return replace(
             self,
             ids=np.concatenate([self.ids[:m][new], self.ids[m:]]),
@@ -128,6 +137,31 @@ def search_again(
         allowed = np.flatnonzero(ids != query.exclude)[:k]
         found.append(RankedList(ids[allowed], scores[allowed], descriptor))
     return found
+
+
+def look_again(collection: Collection, id_: str, work: Callable[[Item], Any]) -> Callable[[], Any]:
+    """A task: what `work` makes of a photo, or the `PhotoError` if it is gone or damaged."""
+    try:
+        photo = collection.photo(id_)
+    except PhotoError as error:
+        return partial(_same, error)
+    return partial(_work_or_error, work, photo)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _work_or_error(work: Callable[[Item], Any], photo: Item) -> Any:
+    try:
+        return work(photo)
+    except PhotoError as error:
+        return error
+
+
+def tell_of(error: PhotoError) -> None:
+    """Say that a photo could not be looked at again."""
+    warnings.warn(f"{error} It keeps its rank.", stacklevel=3)
 
 
 def askers(rankings: Sequence[RankedList], n_candidates: int) -> dict[str, list[int]]:

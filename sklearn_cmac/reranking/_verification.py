@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,7 +19,15 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
-from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep, askers
+from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.reranking._step import (
+    DescribedQuery,
+    RankedList,
+    RerankingStep,
+    askers,
+    look_again,
+    tell_of,
+)
 
 _FEWEST = 3  # pairs of which anything is said
 _AREA = 100  # by which factor a transform may enlarge or shrink areas
@@ -222,20 +231,29 @@ class SpatialVerification(RerankingStep):
         # Photo by photo: the features of each are found once for all queries.
         jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
         found = jobs(
-            joblib.delayed(self._verify)(extractor, collection.photo(i), [asked[q] for q in qs])
+            joblib.delayed(
+                look_again(collection, i, partial(self._verify, extractor, [asked[q] for q in qs]))
+            )()
             for i, qs in asking.items()
         )
-        scores: list[dict[str, int]] = [{} for _ in queries]
+        scores: list[dict[str, float]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "verifying", self.verbose)
         for counts, (photo, qs) in zip(bar, asking.items()):
+            if isinstance(counts, PhotoError):
+                tell_of(counts)
+                counts = [np.nan] * len(qs)
             for q, count in zip(qs, counts):
                 scores[q][photo] = count
+        found_again = [
+            np.array([mine[photo] for photo in photos], np.float32)
+            for mine, photos in zip(scores, first)
+        ]
         return [
-            ranked.resorted(np.array([mine[photo] for photo in photos], np.float32))
-            for ranked, mine, photos in zip(rankings, scores, first)
+            ranked.resorted(counts, stay=np.isnan(counts))
+            for ranked, counts in zip(rankings, found_again)
         ]
 
-    def _verify(self, extractor: Any, photo: Any, queries: list[LocalFeatures]) -> list[int]:
+    def _verify(self, extractor: Any, queries: list[LocalFeatures], photo: Any) -> list[int]:
         """How many features of a photo agree with each query."""
         (features,) = extractor.transform([photo])
         return [self._count_inliers(query, features) for query in queries]

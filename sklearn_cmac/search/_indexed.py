@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from sklearn_cmac.collection import Engine
-from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry
+from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
 from sklearn_cmac.collection._engine import Ids
 from sklearn_cmac.photos import Item, PhotoError
 
@@ -27,17 +28,25 @@ class IndexedPhotos:
         self.catalogue, self.engine, self.items = catalogue, engine, items
 
     def photo(self, id_: str) -> Item:
-        """The first photo of an id, or a `PhotoError` if it is nowhere to be seen."""
-        entry = self._first(id_)
-        if entry.name in self.items:
-            return self.items[entry.name]
+        """A photo of an id, or a `PhotoError` if it is nowhere to be seen any more."""
+        entries = self._of(id_)
+        for entry in entries:
+            if entry.name in self.items:
+                return self.items[entry.name]
+            if entry.path and (entry.size, entry.mtime) == file_facts(entry.path):
+                return entry.path
+        entry = entries[0]
         if not entry.path:
-            raise PhotoError(f"{entry.name}: was not added from a file, so it cannot be read again")
-        return entry.path
+            reason = "was not added from a file, so it cannot be looked at again"
+        elif os.path.exists(entry.path):
+            reason = "has changed since it was described; update the index"
+        else:
+            reason = "is not there any more; update the index"
+        raise PhotoError(f"{entry.name}: {reason}.")
 
     def name(self, id_: str) -> str:
         """Its name."""
-        return self._first(id_).name
+        return self._of(id_)[0].name
 
     def only_id(self, position: int | None) -> str | None:
         """The id of a photo that has no copy here; None of others, and of none."""
@@ -57,8 +66,8 @@ class IndexedPhotos:
         places, which = np.array(pairs, int).reshape(-1, 2).T
         return places, which
 
-    def _first(self, id_: str) -> CatalogueEntry:
+    def _of(self, id_: str) -> list[CatalogueEntry]:
         found = self.catalogue.of_ids([id_])
         if id_ not in found:
-            raise PhotoError(f"photo {id_[:12]}: is not in the index any more")
-        return found[id_][0]
+            raise PhotoError(f"photo {id_[:12]}: is not in the index any more.")
+        return found[id_]
