@@ -218,13 +218,8 @@ class Catalogue:
     def _kept(self, entry: CatalogueEntry) -> tuple[Any, ...]:
         path = self._relative(entry.path) if entry.path else ""
         name = path if entry.name == entry.path else entry.name
-        return (
-            _storable(name),
-            _storable(path),
-            *entry[2:6],
-            _printable(entry.reason),
-            entry.noted,
-        )
+        reason = _printable(entry.reason.removeprefix(f"{entry.name}: "))
+        return (_storable(name), _storable(path), *entry[2:6], reason, entry.noted)
 
     def _read(self, row: Sequence[Any]) -> CatalogueEntry:
         number, *values, sum_ = row
@@ -236,7 +231,9 @@ class Catalogue:
         name, path, *rest = values
         path = self._absolute(_text(path))
         name = path if name == values[1] else _text(name)
-        return CatalogueEntry._make((name, path, *rest, number))
+        *facts, reason, noted = rest
+        reason = f"{name}: {reason}" if reason else ""
+        return CatalogueEntry._make((name, path, *facts, reason, noted, number))
 
     def _key(self, name: str) -> str | bytes:
         """By what the entry of a name is kept: a path that is below the root, relative to it."""

@@ -91,6 +91,8 @@ class FlatEngine(RowEngine):
         Whether to refuse to write.
     timeout : float, default=5.0
         Seconds to wait for another writer.
+    writer : WriterLock, optional
+        The right to write here, of somebody who writes beside the engine.
 
     Attributes
     ----------
@@ -130,6 +132,7 @@ class FlatEngine(RowEngine):
         *,
         read_only: bool = False,
         timeout: float = 5.0,
+        writer: WriterLock | None = None,
     ):
         self.folder = Path(folder)
         self.read_only = read_only
@@ -145,7 +148,8 @@ class FlatEngine(RowEngine):
             raise FileNotFoundError(f"{folder}: no vectors are kept here")
         if not read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
-        self._writer = WriterLock(self.folder, timeout)
+        self._writer = WriterLock(self.folder, timeout) if writer is None else writer
+        self._tidied = False
         self.database = Database(self.folder / CATALOGUE, read_only)
         try:
             self.stamp = self._open(stamp)
@@ -261,6 +265,7 @@ class FlatEngine(RowEngine):
         before = self._size()
         after = _State(self._state.generation + 1)
         files = self._open_files(after.generation)
+        self._tidy()
         self.database.all(f"CREATE TABLE kept {_ROWS}")
         for rows in self._batches(_BLOCK):
             at = np.array([row.row for row in rows if not self._hidden()[row.row]], int)
@@ -290,6 +295,8 @@ class FlatEngine(RowEngine):
             A sentence for each file or photo. Such photos count as absent from now on.
         """
         found = self.database.damage()
+        self._checked, self._checked_regions = {}, bytearray()
+        self._damaged.clear()
         try:
             self._load()
             with warnings.catch_warnings(record=True) as said:
@@ -371,10 +378,11 @@ class FlatEngine(RowEngine):
     def _begin_to_write(self) -> None:
         if self.read_only:
             raise InUseError(f"{self.folder}: was opened to be read only")
-        if not self._writer.held:
-            self._writer.acquire()
-            self._load()
+        self._writer.acquire()
+        self._sync()
+        if not self._tidied:
             self._tidy()
+            self._tidied = True
 
     def _read_state(self) -> tuple[Stamp, _State]:
         rows = self.database.all("SELECT content, checksum FROM state")
@@ -554,15 +562,15 @@ class FlatEngine(RowEngine):
         names = {"vectors": vectors, "weights": weights}
         short = [name for name, found in names.items() if len(found) < span.stop]
         if short or _region_checksum(vectors[span], weights[span]) != row.region_checksum:
-            self._hide(row.row, row.id, self._files[(short or ["vectors"])[0]].path)
+            self._hide(row.row, row.id, *(self._files[name].path for name in short or names))
         self._checked_regions[row.row] = True
 
-    def _hide(self, row: int, id_: str, file: Path) -> None:
+    def _hide(self, row: int, id_: str, *files: Path) -> None:
         """Count a damaged row as absent, and say so."""
         self._state.hidden[row] = True
         self._damaged.add(id_)
         warnings.warn(
-            f"{file}: what is kept of {self.name_of(id_)} is damaged; it counts as absent until "
+            f"{' or '.join(map(str, files))}: what is kept of {self.name_of(id_)} is damaged; it counts as absent until "
             "it is added again",
             stacklevel=2,
         )

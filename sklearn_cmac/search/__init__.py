@@ -22,7 +22,9 @@ from sklearn_cmac.reranking import (
     match_regions,
     similarities_among,
 )
-from sklearn_cmac.search._index import IndexReport, RetrievalIndex, SearchResult
+from sklearn_cmac.search._exchange import read_arrays, write_arrays
+from sklearn_cmac.search._index import RetrievalIndex, SearchResult
+from sklearn_cmac.search._report import IndexReport, UpdateReport
 from sklearn_cmac.search._retriever import Retriever
 
 __all__ = [
@@ -45,11 +47,14 @@ __all__ = [
     "Retriever",
     "SearchResult",
     "SpatialVerification",
+    "UpdateReport",
     "augment_database",
     "describe_collection",
     "embed_distances",
     "expand_queries",
     "find_transform",
     "match_regions",
+    "read_arrays",
     "similarities_among",
+    "write_arrays",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +19,8 @@ from sklearn_cmac.collection import (
     Collection,
     Engine,
     FlatEngine,
+    InUseError,
+    RegionTable,
     Stamp,
     copy_vectors,
     describe_into,
@@ -33,6 +36,8 @@ from sklearn_cmac.collection._catalogue import (
 )
 from sklearn_cmac.collection._database import DamageError, Database
 from sklearn_cmac.collection._flat import CATALOGUE
+from sklearn_cmac.collection._lock import WriterLock
+from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.fingerprints import fingerprint
@@ -178,7 +183,7 @@ class RetrievalIndex:
         if any(path.iterdir()):
             raise FileExistsError(f"{path}: is not empty; open it, or choose another folder")
         retriever = index._retriever
-        save_pipeline(pipeline, path / PIPELINE, provenance)
+        save_pipeline(retriever, path / PIPELINE, provenance)
         index._keep_in(path, root)
         index._catalogue.about = {
             "root": os.path.relpath(path.parent if root is None else root, path),
@@ -238,7 +243,7 @@ class RetrievalIndex:
         index = cls.__new__(cls)
         index.batch_size, index._trust, index._pipeline = batch_size, trust, pipeline
         index._items, index._prepared, index._engine = {}, None, None
-        index._keep_in(path, None, read_only)
+        index._keep_in(path, None, read_only, timeout)
         about = index._catalogue.about
         try:
             index._catalogue.root = os.path.normpath(path / about["root"])
@@ -246,8 +251,7 @@ class RetrievalIndex:
                 check_is_fitted(pipeline)
                 index._check_pipeline(pipeline)
             with suppress(FileNotFoundError):  # nothing was added yet
-                store = about["store"] or path
-                index._attach(open_store(store, read_only=read_only, timeout=timeout))
+                index._attach(index._opened())
         except BaseException:
             index.close()
             raise
@@ -267,24 +271,92 @@ class RetrievalIndex:
         """
         return cls.open(path)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, store: str | None = None) -> None:
         """Copy the index into a folder that is empty or not there yet.
 
         Parameters
         ----------
-        path : path
+        path, store
+            As for `create`.
         """
         regions = self._engine is not None and self._engine.stamp.regions
-        with RetrievalIndex.create(path, self.pipeline, regions=regions) as copy:
+        with RetrievalIndex.create(path, self.pipeline, regions=regions, store=store) as copy:
             if self._engine is not None:
                 copy_vectors(self._engine, copy._open_engine(self._engine.stamp))
             copy._catalogue.note(list(self._catalogue.entries()))
+
+    def fill(
+        self,
+        entries: Sequence[tuple[int, CatalogueEntry]],
+        descriptors: np.ndarray,
+        regions: RegionTable | None,
+        pipeline: str,
+        batch_size: int = 1024,
+    ) -> None:
+        """Take over photos that were described elsewhere.
+
+        Parameters
+        ----------
+        entries : sequence of (int, CatalogueEntry)
+            Each photo's row, and what is known of it.
+        descriptors : ndarray of shape (n, D)
+        regions : RegionTable of n photos, optional
+        pipeline : str
+            Fingerprint of the pipeline that described them.
+        batch_size : int, default=1024
+
+        Raises
+        ------
+        ValueError
+            If they were described by another pipeline, or do not fit each other.
+        """
+        stamp = self._stamp(descriptors.shape[1])
+        stamp.check(replace(stamp, pipeline=pipeline), str(self.path or "the index"))
+        id_of = {row: entry.id for row, entry in entries}
+        if sorted(id_of) != list(range(len(descriptors))):
+            raise ValueError(f"{len(descriptors)} descriptors are of {len(id_of)} photos")
+        engine = self._open_engine(stamp)
+        for rows in row_blocks(len(descriptors), batch_size):
+            ids = [id_of[row] for row in range(rows.start, rows.stop)]
+            part = None if regions is None else regions.take(np.arange(rows.start, rows.stop))
+            engine.upsert(ids, descriptors[rows], part)
+        self._catalogue.note([entry for _, entry in entries])
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds, for people and for JSON."""
+        about, engine = self._catalogue.about, self._engine
+        files = [] if self.path is None else [f for f in self.path.iterdir() if f.is_file()]
+        return {
+            "photos": len(self),
+            "contents": 0 if engine is None else len(engine),
+            "failed": self._catalogue.count(FAILED),
+            "bytes": sum(file.stat().st_size for file in files),
+            "dimensions": None if engine is None else engine.stamp.dimension,
+            "regions": self._keeps_regions,
+            "vectors": about.get("store") or "files of the index",
+            "photos below": self._catalogue.root,
+            "made": about.get("made"),
+            **self._described_by(),
+        }
+
+    def _described_by(self) -> dict[str, Any]:
+        """The pipeline, as its file says, which is not loaded for that."""
+        if self.path is None:
+            return {}
+        manifest = read_manifest(self.path / PIPELINE)
+        return {
+            "pipeline": manifest["fingerprint"][:16],
+            **manifest.get("provenance", {}),
+            "versions": manifest["versions"],
+        }
 
     def close(self) -> None:
         """Let go of files, and of the right to write to them."""
         if self._engine is not None:
             self._engine.close()
         self._catalogue.close()
+        if self.path is not None:
+            self._writer.release()
 
     def __enter__(self) -> RetrievalIndex:
         return self
@@ -313,6 +385,25 @@ class RetrievalIndex:
         if self._engine is None:
             return np.empty((0, 0), np.float32)
         return self._engine.get([entry.id for entry in self._catalogue.entries(DESCRIBED)])
+
+    @property
+    def engine(self) -> Engine | None:
+        """Who keeps the vectors; None before the first photo."""
+        return self._engine
+
+    def entries(self, state: str | None = None) -> Iterator[CatalogueEntry]:
+        """What is known of each photo: where it is, its content, what became of it.
+
+        Parameters
+        ----------
+        state : {"described", "failed"}, optional
+            Default: all.
+
+        Yields
+        ------
+        CatalogueEntry
+        """
+        return self._catalogue.entries(state)
 
     @property
     def failed(self) -> list[tuple[str, str]]:
@@ -393,6 +484,7 @@ class RetrievalIndex:
         report = UpdateReport(skipped=skipped, n_described=n_described)
         self._sort_out(report, paths, before, after, {entry.id: entry.name for entry in gone})
         if gone:
+            self._begin_to_write()
             self._catalogue.remove([entry.name for entry in gone])
             self._let_go()
         report.seconds = time.perf_counter() - started
@@ -414,6 +506,7 @@ class RetrievalIndex:
         absent = sorted(name for name in names if not self._catalogue.find([name]))
         if absent:
             raise KeyError(f"{len(absent)} photos are not in the index, such as {absent[0]!r}")
+        self._begin_to_write()
         self._catalogue.remove(names)
         for name in names:
             self._items.pop(name, None)
@@ -421,7 +514,7 @@ class RetrievalIndex:
 
     def _add(self, photos: Sequence[Item], verbose: bool) -> IndexReport:
         retriever = self._retriever
-        self._let_go()
+        self._begin_to_write()
         notes = _Notes(self._catalogue, photos)
         found = describe_into(
             retriever.pipeline_,
@@ -439,7 +532,6 @@ class RetrievalIndex:
 
     def _let_go(self) -> None:
         """The engine forgets what no name stands for any more."""
-        self._prepared = None
         gone = self._catalogue.unused()
         if gone and self._engine is not None:
             self._engine.delete(gone)
@@ -598,6 +690,7 @@ class RetrievalIndex:
         if isinstance(self._engine, FlatEngine):
             wrong += [text for text in self._engine.check() if text not in wrong]
             if repair:
+                self._begin_to_write()
                 self._catalogue.distrust(self._engine.forget_damaged())
         return wrong
 
@@ -609,7 +702,7 @@ class RetrievalIndex:
         int
             Bytes that became free.
         """
-        self._let_go()
+        self._begin_to_write()
         if not isinstance(self._engine, FlatEngine):
             return 0
         for ids, _ in self._engine.scan():
@@ -621,10 +714,7 @@ class RetrievalIndex:
 
     @property
     def _retriever(self) -> Retriever:
-        pipeline = self.pipeline
-        if isinstance(pipeline, Retriever):
-            return pipeline
-        return Retriever(FrozenEstimator(pipeline)).fit([])
+        return _retrieving(self.pipeline)
 
     @property
     def _keeps_regions(self) -> bool:
@@ -633,11 +723,25 @@ class RetrievalIndex:
         return self._catalogue.about["regions"]
 
     def _keep_in(
-        self, path: Path, root: str | os.PathLike[str] | None, read_only: bool = False
+        self,
+        path: Path,
+        root: str | os.PathLike[str] | None,
+        read_only: bool = False,
+        timeout: float = 5.0,
     ) -> None:
         self.path = path
+        self._writer = WriterLock(path, timeout)
         root = path.parent if root is None else root
         self._catalogue = Catalogue(Database(path / CATALOGUE, read_only), root)
+
+    def _begin_to_write(self) -> None:
+        """Wait for the right to write, before anything is changed."""
+        self._prepared = None
+        if self.path is not None:
+            if self._catalogue.database.read_only:
+                raise InUseError(f"{self.path}: was opened to be read only")
+            self._writer.acquire()
+        self._let_go()
 
     def _stamp(self, dimension: int) -> Stamp:
         pipeline = fingerprint(Corridor(self._retriever.pipeline_).pipeline)
@@ -648,9 +752,18 @@ class RetrievalIndex:
             if self.path is None:
                 self._attach(find_engine(self._retriever.engine)(stamp, None))
             else:
-                self._attach(open_store(self._catalogue.about["store"] or self.path, stamp))
+                self._attach(self._opened(stamp))
         assert self._engine is not None
         return self._engine
+
+    def _opened(self, stamp: Stamp | None = None) -> Engine:
+        """The engine that keeps the vectors of an index in a folder."""
+        assert self.path is not None
+        read_only, timeout = self._catalogue.database.read_only, self._writer.timeout
+        store = self._catalogue.about["store"]
+        if store:
+            return open_store(store, stamp, read_only=read_only, timeout=timeout)
+        return FlatEngine(self.path, stamp, read_only=read_only, writer=self._writer)
 
     def _attach(self, engine: Engine) -> None:
         self._engine = engine
@@ -667,8 +780,10 @@ class RetrievalIndex:
         whole = pipeline.pipeline_ if isinstance(pipeline, Retriever) else pipeline
         if fingerprint(Corridor(whole).pipeline) == self._catalogue.about["pipeline"]:
             return
-        kept, given = read_manifest(self.path / PIPELINE), manifest_of(pipeline)
-        what = "; ".join(differences(kept, given)) or "what it computes has changed"
+        kept, given = read_manifest(self.path / PIPELINE), manifest_of(_retrieving(pipeline))
+        # What follows the first ranking describes no photo.
+        lines = [line for line in differences(kept, given) if not line.startswith("steps")]
+        what = "; ".join(lines) or "what it computes has changed"
         raise ValueError(
             f"{self.path}: its photos were described by another pipeline ({what}); use that one, "
             "or make the index again"
@@ -713,6 +828,13 @@ class _Notes:
                 self.items[name] = item
             kept.append(entry._replace(name=name))
         self.catalogue.note(kept, seconds)
+
+
+def _retrieving(pipeline: Any) -> Retriever:
+    """The pipeline with what follows the first ranking, if only nothing."""
+    if isinstance(pipeline, Retriever):
+        return pipeline
+    return Retriever(FrozenEstimator(pipeline)).fit([])
 
 
 def _restored(

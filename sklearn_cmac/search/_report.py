@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -79,8 +80,9 @@ class UpdateReport:
         }
 
     def reasons(self) -> Counter[str]:
-        """Why photos could not be used, without their names."""
-        return Counter(reason.removeprefix(f"{name}: ") for name, reason in self.failed)
+        """Why photos could not be used, without names and what else is of one photo only."""
+        reasons = (reason.removeprefix(f"{name}: ") for name, reason in self.failed)
+        return Counter(re.split(r" \(|\. ", reason)[0].rstrip(".") for reason in reasons)
 
     def __str__(self) -> str:
         found = self.counts()

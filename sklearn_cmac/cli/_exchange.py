@@ -1,0 +1,46 @@
+"""`cmac export` and `import`: an index as plain arrays and tables, or with another engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sklearn_cmac.cli._options import INDEX, NEW_FOLDER, PATH, open_index
+from sklearn_cmac.search import read_arrays, write_arrays
+
+
+@click.command("export", short_help="Copy an index: to another engine, or as plain arrays.")
+@click.argument("index", type=INDEX)
+@click.argument("out", type=NEW_FOLDER)
+@click.option(
+    "--store",
+    metavar="URI",
+    help="OUT becomes an index whose vectors are kept there: qdrant:FOLDER, "
+    "qdrant+http://HOST:PORT/NAME, postgresql://USER@HOST/DATABASE, or a folder.",
+)
+@click.option(
+    "--table",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    help="Without --store, OUT gets descriptors.npy, regions as .npy files, and this table of photos.",
+)
+def export_command(index: str, out: Path, store: str | None, table: str) -> None:
+    """Copy INDEX into the folder OUT, which is new or empty."""
+    with open_index(index, read_only=True) as opened:
+        if store is None:
+            n = write_arrays(opened, out, table)
+        else:
+            opened.save(out, store=store)
+            n = len(opened)
+    click.echo(f"{out}: {n} photos")
+
+
+@click.command("import", short_help="Make an index of exported arrays.")
+@click.argument("arrays", type=PATH)
+@click.argument("index", type=NEW_FOLDER)
+@click.option("--store", metavar="URI", help="Who keeps the vectors. Default: files in the index.")
+def import_command(arrays: Path, index: Path, store: str | None) -> None:
+    """Make INDEX, a folder that is new or empty, of what cmac export wrote into ARRAYS."""
+    with read_arrays(arrays, index, store) as made:
+        click.echo(f"{index}: {len(made)} photos")
