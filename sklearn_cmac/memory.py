@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Sequence, Set
+from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import joblib
 from sklearn.utils.validation import check_memory
 
+from sklearn_cmac._plain_values import classes_of, from_plain, is_estimator, to_plain
+from sklearn_cmac._sealed_files import PipelineFileError, read_sealed, write_sealed
 from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint, fingerprint_photo
 from sklearn_cmac.photos import Photo, PhotoError, Query
 
 # What a pipeline passes on to be printed; it holds the names of steps.
 _MESSAGES = ("message", "message_clsname")
+
+# Of the parameters of a step: a memory is no part of what it returns.
+_LEFT_OUT = frozenset({"memory"})
 
 
 class PhotoMemory:
@@ -26,7 +35,10 @@ class PhotoMemory:
     Parameters
     ----------
     memory : str or joblib.Memory
-        Where to keep what fitted steps return.
+        Where to keep what fitted steps return: a folder, or joblib's. Files in a folder are plain
+        numbers (`persistence`), and none can run code; what they cannot hold, such as a data
+        frame, is computed each time, with a warning. What a `joblib.Memory` keeps is pickled:
+        whoever can write there decides what runs where it is read.
 
     Examples
     --------
@@ -59,12 +71,17 @@ class PhotoMemory:
         -------
         callable
         """
-        remember = check_memory(self.memory).cache(_remember, ignore=["call"])
 
         def cached(*args: Any, **kwargs: Any) -> Any:
             given = signature(func).bind(*args, **kwargs).arguments
             counting = {k: _known(v) for k, v in given.items() if k not in (*ignore, *_MESSAGES)}
-            return remember(fingerprint(func, counting), lambda: func(*args, **kwargs))
+            key, call = fingerprint(func, counting), partial(func, *args, **kwargs)
+            if isinstance(self.memory, str):
+                # Who asks has the classes of its steps already.
+                steps = filter(is_estimator, given.values())
+                trust = {each for step in steps for each in classes_of(step)}
+                return _kept(Path(self.memory) / key[:2] / f"{key}.safetensors", call, trust)
+            return check_memory(self.memory).cache(_remember, ignore=["call"])(key, call)
 
         return cached
 
@@ -76,6 +93,22 @@ def as_photo_memory(memory: Any) -> Any:
 
 def _remember(key: str, call: Callable[[], Any]) -> Any:
     return call()
+
+
+def _kept(file: Path, call: Callable[[], Any], trust: Set[type]) -> Any:
+    """What is in the file, if it is whole; else what the call returns, which then is."""
+    try:
+        text, arrays = read_sealed(file)
+        return from_plain(json.loads(text), arrays, trust, _LEFT_OUT)
+    except (FileNotFoundError, PipelineFileError):
+        found = call()
+    try:
+        tree, arrays = to_plain(found, "result", _LEFT_OUT)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(file, json.dumps(tree), arrays)
+    except PipelineFileError as error:
+        warnings.warn(f"what a step returns is computed each time, since {error}", stacklevel=3)
+    return found
 
 
 def _known(value: Any) -> Any:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
 from sklearn.utils import Bunch
 
 from sklearn_cmac.metrics import RetrievalScorer
+from sklearn_cmac.persistence import PipelineFileError, save_pipeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,25 +176,32 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        ``best.joblib``, ``settings.csv`` and ``scores.png``. Without matplotlib there is no
-        picture, and a warning says so.
+        ``best.safetensors`` (`load_pipeline` reads it), ``settings.csv`` and ``scores.png``.
+        Without an estimator that files can hold, or without matplotlib, the first or the last is
+        left out, and a warning says so.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / name for name in ("best.joblib", "settings.csv", "scores.png")]
-    joblib.dump(search.best_estimator_, files[0])
+    best, table, picture = (
+        folder / name for name in ("best.safetensors", "settings.csv", "scores.png")
+    )
     rows = tuning_rows(search)
-    with open(files[1], "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
+    with open(table, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    written = [table]
     try:
-        picture = plot_tuning(search)
+        save_pipeline(search.best_estimator_, best)
+        written.insert(0, best)
+    except PipelineFileError as error:
+        warnings.warn(f"{best.name} is left out: {error}", stacklevel=2)
+    try:
+        plot_tuning(search).savefig(picture, bbox_inches="tight", dpi=120)
+        written.append(picture)
     except ImportError as error:
-        warnings.warn(f"{files.pop().name} is left out: {error}", stacklevel=2)
-    else:
-        picture.savefig(files[2], bbox_inches="tight", dpi=120)
-    return files
+        warnings.warn(f"{picture.name} is left out: {error}", stacklevel=2)
+    return written
 
 
 def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None) -> Figure:

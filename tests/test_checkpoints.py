@@ -22,6 +22,7 @@ from sklearn_cmac import (
 )
 from sklearn_cmac.checkpoints import load_checkpoint
 from sklearn_cmac.networks import WeightsError, as_array, read_plain_contents
+from sklearn_cmac.persistence import load_pipeline, save_pipeline
 
 pipeline_from_checkpoint = partial(
     checkpoints.pipeline_from_checkpoint, features__engine="torch"
@@ -163,11 +164,15 @@ def siamac(vgg16, tmp_path):
     return tmp_path / "net.pth"
 
 
-def test_steps_take_parameters_and_survive_pickling(siamac, pixels):
+def test_steps_take_parameters_and_survive_pickling_and_files(siamac, pixels, tmp_path):
     pipeline = pipeline_from_checkpoint(siamac, features__max_size=64)
     assert pipeline["features"].max_size == 64
-    again = pickle.loads(pickle.dumps(pipeline))
-    np.testing.assert_array_equal(again.transform([pixels]), pipeline.transform([pixels]))
+    save_pipeline(pipeline, tmp_path / "siamac.safetensors")
+    for again in (
+        pickle.loads(pickle.dumps(pipeline)),
+        load_pipeline(tmp_path / "siamac.safetensors"),
+    ):
+        np.testing.assert_array_equal(again.transform([pixels]), pipeline.transform([pixels]))
 
 
 def test_the_weights_serve_the_extractor_alone_with_their_own_preprocessing(siamac, vgg16, pixels):

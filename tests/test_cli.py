@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,6 +26,7 @@ from sklearn_cmac._progress import show_progress
 from sklearn_cmac.cli import main
 from sklearn_cmac.cli._options import SystemOptions
 from sklearn_cmac.datasets import make_object_scenes
+from sklearn_cmac.persistence import load_pipeline, save_pipeline
 from sklearn_cmac.pooling import ClusterMaxPooler
 from sklearn_cmac.search import QueryExpansion, Retriever
 from sklearn_cmac.tuning import tune, write_tuning
@@ -78,7 +78,7 @@ def ranked(out):
 # -- any command ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["search"], ["evaluate"], ["tune"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["search"], ["fit"], ["evaluate"], ["tune"]])
 def test_help_is_everywhere(command, capsys):
     assert run(*command, "--help") == 0
     assert capsys.readouterr().out.startswith(" ".join(["Usage: cmac", *command]))
@@ -216,9 +216,9 @@ def test_search_prints_names_that_the_terminal_cannot_show(photos, tmp_path, cap
 def test_search_with_a_fitted_pipeline_and_its_own_store(photos, query, rmac, tmp_path, capsys):
     """What a file says about its store was true where it was written."""
     stored = make_rmac_pipeline().set_params(**{**rmac.get_params(), "features__store": "maps"})
-    joblib.dump(stored, tmp_path / "rmac.joblib")
+    save_pipeline(stored, tmp_path / "rmac.safetensors")
     store = tmp_path / "store"
-    asked = "search", photos, query, "--pipeline", tmp_path / "rmac.joblib"
+    asked = "search", photos, query, "--pipeline", tmp_path / "rmac.safetensors"
     before = set(Path.cwd().iterdir())
     assert run(*asked, "--store", store) == 0
     assert ranked(capsys.readouterr().out)[0] == (query.name, 1.0)
@@ -229,9 +229,9 @@ def test_search_with_a_fitted_pipeline_and_its_own_store(photos, query, rmac, tm
 def test_search_with_a_pipeline_without_regions_shows_none(photos, query, tmp_path, capsys):
     pytest.importorskip("skimage")
     pipeline = make_bow_pipeline(encode__n_words=20).fit(sorted(photos.iterdir())[:4])
-    joblib.dump(pipeline, tmp_path / "bow.joblib")
+    save_pipeline(pipeline, tmp_path / "bow.safetensors")
     page = tmp_path / "page.html"
-    asked = "search", photos, query, "--pipeline", tmp_path / "bow.joblib", "--html", page
+    asked = "search", photos, query, "--pipeline", tmp_path / "bow.safetensors", "--html", page
     assert run(*asked, "--rerank", "none", "-n", 2) == 0
     assert page.read_text().count("<img") == 1 + 2
 
@@ -239,9 +239,9 @@ def test_search_with_a_pipeline_without_regions_shows_none(photos, query, tmp_pa
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("picture", "is damaged, or not written by joblib"),
-        ("damaged", "is damaged, or not written by joblib"),
-        ({"a": 1}, "holds a dict, not a fitted pipeline"),
+        ("picture", "is damaged, or no file that sklearn_cmac"),
+        ("damaged", "is damaged, or no file that sklearn_cmac"),
+        (StandardScaler().fit(np.eye(3)), "holds a StandardScaler, not a fitted pipeline"),
         (make_mac_pipeline(), "holds a Pipeline that is not fitted"),
         (Retriever(make_mac_pipeline()), "holds a Retriever that is not fitted"),
         (
@@ -257,10 +257,10 @@ def test_a_file_that_is_no_pipeline_is_told_by_what_it_holds(
     if content == "picture":
         shutil.copy(query, file)
     elif content == "damaged":
-        joblib.dump(rmac, file)
+        save_pipeline(rmac, file)
         file.write_bytes(file.read_bytes()[:-5000])
     else:
-        joblib.dump(content, file)
+        save_pipeline(content, file)
     assert run("search", photos, query, "--pipeline", file) == 2
     assert complaint(capsys).startswith(f"cmac: {file}: {reason}")
 
@@ -403,7 +403,7 @@ def test_tuning_writes_what_it_found(tuned):
     assert len(rows) == 8
     scores = [float(row["mAP"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
-    best = joblib.load(tuned / "best.joblib")
+    best = load_pipeline(tuned / "best.safetensors")
     assert best["rerank"].n_candidates in (5, None)
     assert str(best["rerank"].n_candidates) == (rows[0]["rerank__n_candidates"] or "None")
     with Image.open(tuned / "scores.png") as picture:
@@ -414,9 +414,9 @@ def test_search_ranks_with_a_tuned_pipeline_and_its_steps(
     tuned, photos, query, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    asked = "search", photos, query, "--pipeline", tuned / "best.joblib", "-n", 20
+    asked = "search", photos, query, "--pipeline", tuned / "best.safetensors", "-n", 20
     assert run(*asked) == 0
-    best = joblib.load(tuned / "best.joblib")
+    best = load_pipeline(tuned / "best.safetensors")
     paths = sorted(photos.iterdir())
     (expected,) = best.rank([query], paths)
     found = ranked(capsys.readouterr().out)
@@ -426,8 +426,8 @@ def test_search_ranks_with_a_tuned_pipeline_and_its_steps(
 
 
 def test_steps_of_the_command_line_take_the_place_of_tuned_ones(tuned, photos, query, capsys):
-    asked = "search", photos, query, "--pipeline", tuned / "best.joblib", "-n", 20
-    pipeline = joblib.load(tuned / "best.joblib").pipeline_
+    asked = "search", photos, query, "--pipeline", tuned / "best.safetensors", "-n", 20
+    pipeline = load_pipeline(tuned / "best.safetensors").pipeline_
     paths = sorted(photos.iterdir())
     assert run(*asked, "--rerank", "none") == 0
     scores = pipeline.transform(paths) @ pipeline.transform([query])[0]
@@ -473,5 +473,5 @@ def test_without_matplotlib_tuning_leaves_out_the_picture_only(scenes, tmp_path,
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.warns(UserWarning, match=r"scores.png is left out: .*sklearn-cmac\[plot\]"):
         files = write_tuning(search, tmp_path)
-    assert [file.name for file in files] == ["best.joblib", "settings.csv"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.joblib", "settings.csv"]
+    assert [file.name for file in files] == ["best.safetensors", "settings.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "settings.csv"]

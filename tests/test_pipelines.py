@@ -166,17 +166,6 @@ def test_a_loaded_pipeline_gives_the_same_bits_in_another_process(scenes, tmp_pa
     assert (tmp_path / "pipeline.joblib").stat().st_size < arrays + 20_000
 
 
-def test_skops_keeps_a_pipeline_too(scenes, tmp_path):
-    io = pytest.importorskip("skops.io")
-    pipeline = make_cmac_pipeline().fit(scenes.photos)
-    io.dump(pipeline, tmp_path / "pipeline.skops")
-    own = io.get_untrusted_types(file=tmp_path / "pipeline.skops")
-    assert all(name.startswith("sklearn_cmac.") for name in own)
-    loaded = io.load(tmp_path / "pipeline.skops", trusted=own)
-    expected = pipeline.transform(scenes.photos)
-    np.testing.assert_array_equal(loaded.transform(scenes.photos), expected)
-
-
 # -- real photos ------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import click
 from sklearn_cmac import __version__
 from sklearn_cmac.cli._demo import demo_command
 from sklearn_cmac.cli._evaluate import evaluate_command
+from sklearn_cmac.cli._fit import fit_command
 from sklearn_cmac.cli._search import search_command
 from sklearn_cmac.cli._tune import tune_command
 
@@ -38,7 +39,7 @@ def cmac() -> None:
     """Find every photo of the object that you point at."""
 
 
-for _command in (demo_command, search_command, evaluate_command, tune_command):
+for _command in (demo_command, search_command, fit_command, evaluate_command, tune_command):
     cmac.add_command(_command)
 
 

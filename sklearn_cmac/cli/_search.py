@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import joblib
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -31,6 +30,7 @@ from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
 from sklearn_cmac.local import LocalFeatureExtractor
+from sklearn_cmac.persistence import load_pipeline
 from sklearn_cmac.photos import Box, Photo, PhotoError, Query
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
@@ -49,8 +49,14 @@ from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
     "--pipeline",
     "file",
     type=FILE,
-    help="A fitted pipeline (joblib), or the best of cmac tune. Reading it runs what it holds, so "
-    "take only a file that you trust. Default: a system fitted on the folder.",
+    help="A fitted pipeline, of cmac fit or the best of cmac tune. Default: a system fitted on the "
+    "folder.",
+)
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="MODULE.CLASS",
+    help="An estimator of another package that the pipeline's file may name; once for each.",
 )
 @click.option(
     "--rerank",
@@ -71,6 +77,7 @@ def search_command(
     html: Path | None,
     system: str,
     file: Path | None,
+    trust: Sequence[str],
     rerank: str | None,
     expand: str | None,
     store: Path | None,
@@ -82,7 +89,7 @@ def search_command(
     photos = find_photos(folder)
     asked = Photo(query) if box is None else Query(Photo(query), box)
     with tempfile.TemporaryDirectory() as scratch:
-        given = _read_pipeline(file) if file else SystemOptions().make(system, None)
+        given = _read_pipeline(file, trust) if file else SystemOptions().make(system, None)
         pipeline = _pipeline_of(given)
         pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
         say_how_it_runs(pipeline)
@@ -91,7 +98,7 @@ def search_command(
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
         if file is None:
-            pipeline.fit(_usable(pipeline[0].set_params(verbose=1), photos))
+            pipeline.fit(usable_photos(pipeline[0].set_params(verbose=1), photos))
         index = RetrievalIndex(_with_steps(given, rerank, expand))
         report = index.add(photos, verbose=True)
         if report.failed:
@@ -106,14 +113,9 @@ def search_command(
             click.echo(f"page: {html.resolve()}", err=True)
 
 
-def _read_pipeline(file: Path) -> Pipeline | Retriever:
-    """A fitted pipeline of photos as joblib wrote it, perhaps with the steps that follow it."""
-    try:
-        found = joblib.load(file)
-    except Exception as error:  # a file of another kind may fail in any way
-        raise ValueError(
-            f"{file}: is damaged, or not written by joblib ({type(error).__name__}: {error})"
-        ) from error
+def _read_pipeline(file: Path, trust: Sequence[str]) -> Pipeline | Retriever:
+    """A fitted pipeline of photos from a file, perhaps with the steps that follow it."""
+    found = load_pipeline(file, trust)
     what = f"{file}: holds a {type(found).__name__}"
     if not isinstance(found, (Pipeline, Retriever)):
         raise ValueError(f"{what}, not a fitted pipeline")
@@ -139,7 +141,7 @@ def _with_steps(given: Pipeline | Retriever, rerank: str | None, expand: str | N
     return Retriever(FrozenEstimator(_pipeline_of(given)), *chain).fit([])
 
 
-def _usable(features: ConvFeatureExtractor, photos: Sequence[Path]) -> list[Path]:
+def usable_photos(features: ConvFeatureExtractor, photos: Sequence[Path]) -> list[Path]:
     """The photos that can be described. Their maps are then in the extractor's store."""
     records = features.iter_transform(photos)
     usable = [p for p, record in zip(photos, records) if not isinstance(record, PhotoError)]

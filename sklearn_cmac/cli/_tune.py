@@ -89,9 +89,6 @@ def tune_command(
         pipeline["features"].set_params(verbose=1).fit([]).transform(folder.photos)
         pipeline["features"].set_params(verbose=0)
         search = tune(retriever, grid, folder, queries=queries, n_folds=folds, verbose=True)
-    # The folder of maps is this run's; another run says where its own is.
-    search.best_estimator_.set_params(pipeline__features__store=None)
-    search.best_estimator_.pipeline_.set_params(features__store=None)
     write_tuning(search, out)
     table = [
         [f"{100 * row['mAP']:.1f}", *(str(row[path]) for path in paths.values())]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
 from sklearn.base import clone
 
+from sklearn_cmac._plain_values import classes_of
 from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint
+from sklearn_cmac.persistence import PipelineFileError, load_pipeline, save_pipeline
 from sklearn_cmac.photos import Item
 
 
@@ -38,12 +40,12 @@ class Kept:
         """The system, fitted on photos; without photos it has to be fitted already."""
         if photos is None:
             return system
-        file = self.folder and self.folder / "pipeline.joblib"
-        found = _load(file) if file else None
+        file = self.folder and self.folder / "pipeline.safetensors"
+        found = _load(file, system) if file else None
         if found is None:
             found = clone(system).fit(list(photos))
             if file:
-                _replace(file, lambda part: joblib.dump(found, part))
+                _save(found, file)
         return found.set_params(**_indifferent(system))
 
     def collection(self, regions: bool) -> Path | None:
@@ -64,12 +66,22 @@ class Kept:
             _replace(self.folder / f"{key}.json", lambda part: part.write_text(content))
 
 
-def _load(file: Path) -> Any:
-    """What was dumped, or None if it is not there whole: it is then made again."""
+def _load(file: Path, system: Any) -> Any:
+    """What was kept, or None if it is not there whole: it is then made again."""
     try:
-        return joblib.load(file)
-    except Exception:  # damaged pickles raise whatever the damage leads to
+        # The caller has the classes of its system already.
+        return load_pipeline(file, trust=set(classes_of(system)))
+    except (FileNotFoundError, PipelineFileError):
         return None
+
+
+def _save(pipeline: Any, file: Path) -> None:
+    try:
+        save_pipeline(pipeline, file)
+    except PipelineFileError as error:
+        warnings.warn(
+            f"a fitted system is not kept, and will be fitted anew each time: {error}", stacklevel=4
+        )
 
 
 def _replace(file: Path, write: Any) -> None:

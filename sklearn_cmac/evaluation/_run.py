@@ -7,10 +7,7 @@ same table.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +27,11 @@ from sklearn_cmac.evaluation._guards import (
 from sklearn_cmac.evaluation._kept import Kept
 from sklearn_cmac.evaluation._rankings import Queries, Rankings, cropping
 from sklearn_cmac.evaluation._table import Evaluation, Row, with_intervals
-from sklearn_cmac.fingerprints import INDIFFERENT, NUMERICS, fingerprint, fingerprint_photo
+from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint, fingerprint_photo
+from sklearn_cmac.persistence import versions
 from sklearn_cmac.photos import Item, Query, name_of
 from sklearn_cmac.reranking import Chain
 from sklearn_cmac.reranking._chain import Steps
-
-_PACKAGES = ("sklearn-cmac", "numpy", "scipy", "scikit-learn", "torch", "torchvision", "timm")
 
 
 def evaluate(
@@ -122,7 +118,7 @@ def evaluate(
         "steps": {label: repr(chain) for label, chain in chains.items()},
         "fitted on": fit_contents and _summary(fit_contents),
         "ranked": ranked,
-        "versions": _versions(),
+        "versions": versions(),
     }
     names = [f"{i}: {name_of(query)}" for i, query in enumerate(task.queries)]
     return Evaluation(with_intervals(rows, benchmark.get("groups")), names, protocol)
@@ -253,15 +249,3 @@ def _settings(system: Any) -> dict[str, str]:
         for path, value in sorted(system.get_params().items())
         if path != "steps" and path.split("__")[-1] not in INDIFFERENT
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {
-        "python": platform.python_version(),
-        **{f"numerics of {part}": str(n) for part, n in NUMERICS.items()},
-    }
-    for package in _PACKAGES:
-        found[package] = version(package)
-    if find_spec("skimage"):  # which finds local features, where it is installed
-        found["scikit-image"] = version("scikit-image")
-    return found
