@@ -10,9 +10,18 @@ from typing import Any
 import click
 
 from sklearn_cmac import __version__
+from sklearn_cmac.cli._care import (
+    check_command,
+    compact_command,
+    info_command,
+    remove_command,
+)
+from sklearn_cmac.cli._completion import completion_command
 from sklearn_cmac.cli._demo import demo_command
 from sklearn_cmac.cli._evaluate import evaluate_command
+from sklearn_cmac.cli._exchange import export_command, import_command
 from sklearn_cmac.cli._fit import fit_command
+from sklearn_cmac.cli._index import index_command
 from sklearn_cmac.cli._search import search_command
 from sklearn_cmac.cli._tune import tune_command
 
@@ -39,7 +48,21 @@ def cmac() -> None:
     """Find every photo of the object that you point at."""
 
 
-for _command in (demo_command, search_command, fit_command, evaluate_command, tune_command):
+for _command in (
+    demo_command,
+    index_command,
+    search_command,
+    info_command,
+    check_command,
+    remove_command,
+    compact_command,
+    export_command,
+    import_command,
+    fit_command,
+    evaluate_command,
+    tune_command,
+    completion_command,
+):
     cmac.add_command(_command)
 
 

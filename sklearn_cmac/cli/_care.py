@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from sklearn_cmac.cli._options import INDEX, json_option, open_index
+from sklearn_cmac.cli._options import INDEX, json_option
+from sklearn_cmac.search import RetrievalIndex
 
 FOUND_DAMAGE = 1
 
@@ -15,9 +17,9 @@ FOUND_DAMAGE = 1
 @click.command("info", short_help="Say what an index holds, and what it was made with.")
 @click.argument("index", type=INDEX)
 @json_option
-def info_command(index: str, as_json: bool) -> None:
+def info_command(index: Path, as_json: bool) -> None:
     """Say how many photos INDEX holds, what describes them, and what it takes on the disk."""
-    with open_index(index, read_only=True) as opened:
+    with RetrievalIndex.open(index, read_only=True) as opened:
         about = opened.info()
     if as_json:
         click.echo(json.dumps(about))
@@ -31,12 +33,12 @@ def info_command(index: str, as_json: bool) -> None:
 @click.argument("index", type=INDEX)
 @click.option("--repair", is_flag=True, help="Take damaged photos out; the next update adds them.")
 @json_option
-def check_command(index: str, repair: bool, as_json: bool) -> int:
+def check_command(index: Path, repair: bool, as_json: bool) -> int:
     """Read every byte of INDEX, and name the files and photos that are damaged.
 
     Ends with status 1 if there are any.
     """
-    with open_index(index, read_only=not repair) as opened:
+    with RetrievalIndex.open(index, read_only=not repair) as opened:
         n, wrong = len(opened), opened.check(repair)
     if as_json:
         click.echo(json.dumps({"photos": n, "damage": wrong, "repaired": repair}))
@@ -54,12 +56,12 @@ def check_command(index: str, repair: bool, as_json: bool) -> int:
 @click.command("remove", short_help="Take photos out of an index.")
 @click.argument("index", type=INDEX)
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
-def remove_command(index: str, photos: Sequence[str]) -> None:
+def remove_command(index: Path, photos: Sequence[str]) -> None:
     """Take each PHOTO, by its name in the index, out of INDEX. Files of photos stay.
 
     One that is still in its folder is added again by the next update of that folder.
     """
-    with open_index(index) as opened:
+    with RetrievalIndex.open(index) as opened:
         try:
             opened.remove(photos)
         except KeyError as error:
@@ -69,7 +71,7 @@ def remove_command(index: str, photos: Sequence[str]) -> None:
 
 @click.command("compact", short_help="Give the room of removed photos back.")
 @click.argument("index", type=INDEX)
-def compact_command(index: str) -> None:
+def compact_command(index: Path) -> None:
     """Give the room of photos that were removed from INDEX back to the file system."""
-    with open_index(index) as opened:
+    with RetrievalIndex.open(index) as opened:
         click.echo(f"{index}: {opened.compact() / 1e6:.1f} MB less")

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from sklearn_cmac.cli._options import INDEX, NEW_FOLDER, PATH, open_index
-from sklearn_cmac.search import read_arrays, write_arrays
+from sklearn_cmac.cli._making import trust_option
+from sklearn_cmac.cli._options import INDEX, NEW_FOLDER, PATH
+from sklearn_cmac.search import RetrievalIndex, read_arrays, write_arrays
 
 
 @click.command("export", short_help="Copy an index: to another engine, or as plain arrays.")
 @click.argument("index", type=INDEX)
 @click.argument("out", type=NEW_FOLDER)
 @click.option(
-    "--store",
+    "--vectors",
     metavar="URI",
     help="OUT becomes an index whose vectors are kept there: qdrant:FOLDER, "
     "qdrant+http://HOST:PORT/NAME, postgresql://USER@HOST/DATABASE, or a folder.",
 )
+@trust_option
 @click.option(
     "--table",
     type=click.Choice(["csv", "parquet"]),
     default="csv",
-    help="Without --store, OUT gets descriptors.npy, regions as .npy files, and this table of photos.",
+    help="Without --vectors, OUT gets descriptors.npy, regions as .npy files, and this table of photos.",
 )
-def export_command(index: str, out: Path, store: str | None, table: str) -> None:
+def export_command(
+    index: Path, out: Path, trust: Sequence[str], vectors: str | None, table: str
+) -> None:
     """Copy INDEX into the folder OUT, which is new or empty."""
-    with open_index(index, read_only=True) as opened:
-        if store is None:
+    with RetrievalIndex.open(index, read_only=True, trust=trust) as opened:
+        if vectors is None:
             n = write_arrays(opened, out, table)
         else:
-            opened.save(out, store=store)
+            opened.save(out, store=vectors)
             n = len(opened)
     click.echo(f"{out}: {n} photos")
 
@@ -39,8 +44,11 @@ def export_command(index: str, out: Path, store: str | None, table: str) -> None
 @click.command("import", short_help="Make an index of exported arrays.")
 @click.argument("arrays", type=PATH)
 @click.argument("index", type=NEW_FOLDER)
-@click.option("--store", metavar="URI", help="Who keeps the vectors. Default: files in the index.")
-def import_command(arrays: Path, index: Path, store: str | None) -> None:
+@trust_option
+@click.option(
+    "--vectors", metavar="URI", help="Who keeps the vectors. Default: files in the index."
+)
+def import_command(arrays: Path, index: Path, trust: Sequence[str], vectors: str | None) -> None:
     """Make INDEX, a folder that is new or empty, of what cmac export wrote into ARRAYS."""
-    with read_arrays(arrays, index, store) as made:
+    with read_arrays(arrays, index, vectors, trust) as made:
         click.echo(f"{index}: {len(made)} photos")

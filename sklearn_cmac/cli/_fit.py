@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import click
 
+from sklearn_cmac.cli._making import fit_system
 from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
@@ -19,9 +18,7 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
-from sklearn_cmac.cli._search import usable_photos
 from sklearn_cmac.datasets import find_photos
-from sklearn_cmac.fingerprints import fingerprint_photo
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
 
 
@@ -36,28 +33,17 @@ def fit_command(
 ) -> None:
     """Fit a system on the photos of each FOLDER, sub-folders included.
 
-    Photos of other objects than are searched for are best. The file is for cmac search --pipeline,
-    and holds no code.
+    Photos of other objects than are searched for are best. The file is for the --pipeline of other
+    commands, and holds no code.
     """
     photos = [photo for folder in folders for photo in find_photos(folder)]
     _check_writable(out)
     with tempfile.TemporaryDirectory() as scratch:
-        pipeline = made.make(system, store or scratch)
-        say_how_it_runs(pipeline)
-        usable = usable_photos(pipeline[0].set_params(verbose=1), photos)
-        pipeline[0].set_params(verbose=0)
-        pipeline.fit(usable)
-    contents = sorted(fingerprint_photo(photo) for photo in usable)
-    provenance = {
-        "system": system,
-        "photos": len(usable),
-        "photos that could not be used": len(photos) - len(usable),
-        "sha256 of their sorted digests": hashlib.sha256("\n".join(contents).encode()).hexdigest(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    save_pipeline(pipeline, out, provenance)
-    left_out = len(photos) - len(usable)
-    click.echo(f"fitted on {len(usable)} photos, {left_out} could not be used: {out.resolve()}")
+        say_how_it_runs(made.make(system, None))
+        pipeline, about = fit_system(made, system, photos, store or scratch)
+    save_pipeline(pipeline, out, about)
+    used, left_out = about["fitted on photos"], about["photos that could not be used"]
+    click.echo(f"fitted on {used} photos, {left_out} could not be used: {out.resolve()}")
 
 
 def _check_writable(out: Path) -> None:

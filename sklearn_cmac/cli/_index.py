@@ -11,31 +11,37 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac.cli._making import (
+    fit_system,
+    pipeline_of,
+    pipeline_option,
+    read_pipeline,
+    some_of,
+    trust_option,
+    with_steps,
+)
 from sklearn_cmac.cli._options import (
-    FILE,
     PATH,
     WITHOUT_LABELS,
     SystemOptions,
     json_option,
-    pipeline_option,
     say_how_it_runs,
+    store_option,
     system_options,
-    trust_option,
 )
-from sklearn_cmac.cli._fit import fitted_system, read_pipeline
-from sklearn_cmac.collection import CATALOGUE, workers
+from sklearn_cmac.collection import is_kept, workers
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.reranking import make_chain
+from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
 
 # Options that say how a new index is made, and mean nothing for one that is there.
 _OF_NEW = (
-    "system", "file", "store", "backbone", "weights", "layer", "max_size", "scales", "shrinkage",
-    "precision",
+    "system", "file", "vectors", "backbone", "weights", "layer", "max_size", "scales",
+    "shrinkage", "precision",
 )  # fmt: skip
 
 
@@ -50,7 +56,7 @@ _OF_NEW = (
 @pipeline_option
 @trust_option
 @click.option(
-    "--store",
+    "--vectors",
     metavar="URI",
     help="Who keeps the vectors of a new index: qdrant:FOLDER, qdrant+http://HOST:PORT/NAME, "
     "postgresql://USER@HOST/DATABASE. Default: files in the index.",
@@ -67,6 +73,7 @@ _OF_NEW = (
     "--address", help="Of the scheduler of Dask or Ray. Default: workers on this machine."
 )
 @json_option
+@store_option
 @system_options
 @click.pass_context
 def index_command(
@@ -76,13 +83,14 @@ def index_command(
     system: str,
     file: Path | None,
     trust: Sequence[str],
-    store: str | None,
+    vectors: str | None,
     again: bool,
     list_failed: bool,
     backend: str | None,
     n_workers: int | None,
     address: str | None,
     as_json: bool,
+    store: Path | None,
     made: SystemOptions,
 ) -> None:
     """Make an index of the photos of each FOLDER, sub-folders included, or make it true again.
@@ -93,30 +101,36 @@ def index_command(
     """
     walk_photos(folders)
     path = index_beside(folders[0]) if path is None else path
-    if is_index(path):
-        given = [
-            name
-            for name in _OF_NEW
-            if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-        ]
-        if given:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise click.UsageError(
-                f"{path} is there already, and {names} say how a new index is made; give another "
-                "--index, or delete it"
-            )
-        index = RetrievalIndex.open(path, trust=trust)
-    else:
-        pipeline = read_pipeline(file, trust) if file else None
-        index = make_index(path, folders, system, made, pipeline, store)
-    with index:
-        report = update(index, folders, made.n_jobs, again, backend, n_workers, address)
-        show(report, index, list_failed, as_json)
+    with tempfile.TemporaryDirectory() as scratch:
+        if is_kept(path):
+            _refuse_options_of_new(context, path)
+            index = RetrievalIndex.open(path, trust=trust)
+        else:
+            given = read_pipeline(file, trust) if file else None
+            index = make_index(path, folders, system, made, store or scratch, given, vectors)
+        with index:
+            features = pipeline_of(index.pipeline)[0]
+            features.set_params(store=store or features.store, n_jobs=made.n_jobs)
+            say_how_it_runs(pipeline_of(index.pipeline))
+            if backend is None:
+                report = index.update(folders, again=again, verbose=True)
+            else:
+                with workers(backend, n_workers, address):
+                    report = index.update(folders, again=again, shards=True, verbose=True)
+            show(report, index, list_failed, as_json)
 
 
-def is_index(path: Path) -> bool:
-    """Whether a folder is an index rather than a folder of photos."""
-    return (path / CATALOGUE).exists()
+def _refuse_options_of_new(context: click.Context, path: Path) -> None:
+    told = ParameterSource.COMMANDLINE
+    given = [name for name in _OF_NEW if context.get_parameter_source(name) == told]
+    if given:
+        names = (
+            ", ".join(f"--{name}" for name in given).replace("_", "-").replace("file", "pipeline")
+        )
+        raise click.UsageError(
+            f"{path} is there already, and {names} would make it anew; name another with --index, "
+            "or delete it"
+        )
 
 
 def index_beside(folder: Path) -> Path:
@@ -130,56 +144,44 @@ def make_index(
     folders: Sequence[Path],
     system: str,
     made: SystemOptions,
+    store: str | Path,
     given: Pipeline | Retriever | None = None,
-    store: str | None = None,
+    vectors: str | None = None,
 ) -> RetrievalIndex:
-    """An empty index, with a system fitted on the photos, or one that was fitted before."""
+    """An empty index, with a system that was fitted before, or is on its photos.
+
+    Parameters
+    ----------
+    path : path
+    folders : sequence of paths
+    system, made
+        What is fitted.
+    store : path
+        Of activation maps.
+    given : fitted Pipeline or Retriever, optional
+    vectors : str, optional
+        Address of the engine that keeps the vectors.
+    """
     photos, _ = walk_photos(folders)
     if not photos:
         raise PhotoError(f"{folders[0]}: has no image file, such as .jpg or .png")
-    about: dict[str, Any] = {}
+    about: dict[str, Any] = {"system": "of a file"}
     if given is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            given, about = fitted_system(made, system, photos, scratch)
+        given, about = fit_system(made, system, some_of(photos), store, fit_to_search)
+        about["whitening"] = given["whiten"].provenance_["summary"]
     return RetrievalIndex.create(
-        path, with_steps(given), regions=True, store=store, provenance=about
+        path,
+        with_steps(given),
+        regions=Corridor(pipeline_of(given)).pools,
+        store=vectors,
+        provenance=about,
     )
-
-
-def with_steps(
-    given: Pipeline | Retriever, rerank: str | None = None, expand: str | None = None
-) -> Retriever:
-    """A fitted pipeline and what follows it: what it was tuned with, unless told otherwise."""
-    if isinstance(given, Retriever) and rerank is None and expand is None:
-        return given
-    pipeline = given.pipeline_ if isinstance(given, Retriever) else given
-    chain = make_chain(rerank or "matching", expand or "none", verbose=True)
-    return Retriever(FrozenEstimator(pipeline), *chain).fit([])
-
-
-def update(
-    index: RetrievalIndex,
-    folders: Sequence[Path],
-    n_jobs: int | None = -1,
-    again: bool = False,
-    backend: str | None = None,
-    n_workers: int | None = None,
-    address: str | None = None,
-) -> UpdateReport:
-    """Make an index true to folders, with progress."""
-    pipeline = index.pipeline.pipeline_
-    pipeline[0].set_params(n_jobs=n_jobs)
-    say_how_it_runs(pipeline)
-    if backend is None:
-        return index.update(folders, again=again, verbose=True)
-    with workers(backend, n_workers, address):
-        return index.update(folders, again=again, shards=True, verbose=True)
 
 
 def show(report: UpdateReport, index: RetrievalIndex, list_failed: bool, as_json: bool) -> None:
     """Print what became of the photos."""
     if as_json:
-        found = {**asdict(report), "photos": len(index), "index": str(index.path)}
+        found = {"index": str(index.path), "photos": len(index), **asdict(report)}
         click.echo(json.dumps(found))
         return
     click.echo(f"{index.path}: {len(index)} photos; {report}")

@@ -29,6 +29,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, writable=True, path_type=Path)
 
+INDEX = click.Path(exists=True, file_okay=False, path_type=Path)
+
 Command = Callable[..., None]
 
 
@@ -204,3 +206,4 @@ def system_options(command: Command) -> Command:
 labels_option = click.option("--labels", type=FILE, help="Table with filename and instance.")
 boxes_option = click.option("--boxes", type=FILE, help="Table with filename, x0, y0, x1, y1.")
 store_option = click.option("--store", type=NEW_FOLDER, help="Keep activation maps here.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

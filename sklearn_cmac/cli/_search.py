@@ -1,7 +1,10 @@
-"""`cmac search`: a folder of photos, ranked by an object in one."""
+"""`cmac search`: photos ranked by an object in one."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,54 +13,52 @@ from typing import Any
 
 import click
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
+from sklearn_cmac.cli._index import index_beside, make_index
+from sklearn_cmac.cli._making import (
+    pipeline_of,
+    pipeline_option,
+    read_pipeline,
+    trust_option,
+    with_steps,
+)
 from sklearn_cmac.cli._options import (
-    FILE,
     NEW_FILE,
     PATH,
     WITHOUT_LABELS,
     SystemOptions,
+    json_option,
     parse_box,
     say_how_it_runs,
     store_option,
 )
+from sklearn_cmac.collection import InUseError, is_kept
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.datasets import find_photos
-from sklearn_cmac.extraction import ConvFeatureExtractor
+from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
-from sklearn_cmac.local import LocalFeatureExtractor
-from sklearn_cmac.persistence import load_pipeline
-from sklearn_cmac.photos import Box, Photo, PhotoError, Query
-from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
+from sklearn_cmac.photos import Box, Photo, Query
+from sklearn_cmac.reranking import EXPANSION, RERANKING
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
 
-@click.command("search", short_help="Rank a folder of photos by an object in one.")
-@click.argument("folder", type=PATH)
-@click.argument("query", type=PATH)
+@click.command("search", short_help="Rank photos by an object in one.")
+@click.argument("where", type=PATH, metavar="INDEX|FOLDER")
+@click.argument("query", type=PATH, metavar="PHOTO")
 @click.option(
     "--box", type=parse_box, metavar="X0,Y0,X1,Y1", help="Where the object is, in pixels."
 )
 @click.option("-n", "--n-results", type=click.IntRange(min=1), default=10, help="Photos to show.")
 @click.option("--html", type=NEW_FILE, help="Write a page with the ranked pictures.")
-@click.option("--system", type=click.Choice(WITHOUT_LABELS), default="mixed")
+@json_option
 @click.option(
-    "--pipeline",
-    "file",
-    type=FILE,
-    help="A fitted pipeline, of cmac fit or the best of cmac tune. Default: a system fitted on the "
-    "folder.",
+    "--index", "path", type=PATH, help="Of a folder: its index. Default: FOLDER.cmac beside it."
 )
 @click.option(
-    "--trust",
-    multiple=True,
-    metavar="MODULE.CLASS",
-    help="An estimator of another package that the pipeline's file may name; once for each.",
+    "--system", type=click.Choice(WITHOUT_LABELS), default="mixed", help="Of a new index."
 )
+@pipeline_option
+@trust_option
 @click.option(
     "--rerank",
     type=click.Choice(list(RERANKING)),
@@ -70,11 +71,13 @@ from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 )
 @store_option
 def search_command(
-    folder: Path,
+    where: Path,
     query: Path,
     box: Box | None,
     n_results: int,
     html: Path | None,
+    as_json: bool,
+    path: Path | None,
     system: str,
     file: Path | None,
     trust: Sequence[str],
@@ -82,72 +85,82 @@ def search_command(
     expand: str | None,
     store: Path | None,
 ) -> None:
-    """Rank the photos of FOLDER, sub-folders included, by an object in the photo QUERY.
+    """Rank the photos of an INDEX, or of a FOLDER, by an object in PHOTO.
 
-    Prints rank, score and name of each, best first.
+    A folder gets an index beside it the first time, and is looked through for changes each time.
+    Prints rank, score and name of each photo, best first.
     """
-    photos = find_photos(folder)
     asked = Photo(query) if box is None else Query(Photo(query), box)
+    folder = None if is_kept(where) else where
+    if folder is not None:
+        walk_photos([folder])
+        path = index_beside(folder) if path is None else path
+    else:
+        path = where
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        given = _read_pipeline(file, trust) if file else SystemOptions().make(system, None)
-        pipeline = _pipeline_of(given)
-        pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
-        say_how_it_runs(pipeline)
-        # The query first: if it cannot be used, no folder is described in vain.
-        pipeline[0].transform([asked])
+        given = read_pipeline(file, trust) if file else None
+        if is_kept(path):
+            index = RetrievalIndex.open(path, trust=trust)
+            if given is not None:
+                index.pipeline = with_steps(given)
+        else:
+            assert folder is not None
+            _check_query(asked, SystemOptions().make(system, None) if given is None else given)
+            index = make_index(path, [folder], system, SystemOptions(), store or scratch, given)
+            click.echo(f"{path}: is made; the next search is quick", err=True)
+        with index:
+            pipeline = pipeline_of(index.pipeline)
+            pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
+            say_how_it_runs(pipeline)
+            _check_query(asked, pipeline)
+            if folder is not None:
+                _look_through(index, folder)
+            if rerank or expand:
+                index.pipeline = with_steps(index.pipeline, rerank, expand)
+            results = index.search(asked, n_results)
+        _print(results, as_json)
         if html:
-            html.parent.mkdir(parents=True, exist_ok=True)
-        if file is None:
-            pipeline.fit(usable_photos(pipeline[0].set_params(verbose=1), photos))
-        index = RetrievalIndex(_with_steps(given, rerank, expand))
-        report = index.add(photos, verbose=True)
-        if report.failed:
-            click.echo(report, err=True)
-        results = index.search(asked, n_results)
-        for rank, result in enumerate(results, 1):
-            click.echo(_printable(f"{rank:3}  {result.score:6.3f}  {result.name}"))
-        if html:
-            found = Ranking("Best first", [result_figure(r.name, r) for r in results])
-            sections = [(f"In {folder}", [query_row(asked, pipeline), found])]
-            write_page(html, f"Photos like {query.name}", sections)
+            pictures = [result_figure(r.name, r) for r in results if _is_there(r.name)]
+            rows = [query_row(asked, pipeline), Ranking("Best first", pictures)]
+            write_page(html, f"Photos like {query.name}", [(f"In {where}", rows)])
             click.echo(f"page: {html.resolve()}", err=True)
 
 
-def _read_pipeline(file: Path, trust: Sequence[str]) -> Pipeline | Retriever:
-    """A fitted pipeline of photos from a file, perhaps with the steps that follow it."""
-    found = load_pipeline(file, trust)
-    what = f"{file}: holds a {type(found).__name__}"
-    if not isinstance(found, (Pipeline, Retriever)):
-        raise ValueError(f"{what}, not a fitted pipeline")
+def _check_query(asked: Photo | Query, given: Pipeline | Retriever) -> None:
+    """Describe the query first: if it cannot be used, no folder is described in vain."""
+    pipeline_of(given)[0].transform([asked])
+
+
+def _look_through(index: RetrievalIndex, folder: Path) -> None:
+    """Make the index true to its folder; what is there is searched if that cannot be done now."""
     try:
-        check_is_fitted(found)
-    except NotFittedError:
-        raise ValueError(f"{what} that is not fitted") from None
-    first = _pipeline_of(found)[0]
-    if not isinstance(first, (ConvFeatureExtractor, LocalFeatureExtractor)):
-        raise ValueError(f"{what} that begins with {type(first).__name__}, which reads no photos")
-    return found
+        report = index.update(folder, verbose=True)
+    except InUseError as error:
+        click.echo(f"{error}; searched is what is there", err=True)
+        return
+    if report.unchanged < len(index) or report.removed:
+        click.echo(report, err=True)
 
 
-def _pipeline_of(given: Pipeline | Retriever) -> Pipeline:
-    return given.pipeline_ if isinstance(given, Retriever) else given
+def _print(results: Sequence[SearchResult], as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {"rank": rank, "score": None if math.isnan(r.score) else r.score, "name": r.name}
+            for rank, r in enumerate(results, 1)
+        ]
+        click.echo(json.dumps(rows))
+        return
+    for rank, result in enumerate(results, 1):
+        click.echo(_printable(f"{rank:3}  {result.score:6.3f}  {result.name}"))
 
 
-def _with_steps(given: Pipeline | Retriever, rerank: str | None, expand: str | None) -> Retriever:
-    """A fitted pipeline and what follows it: what it was tuned with, unless told otherwise."""
-    if isinstance(given, Retriever) and rerank is None and expand is None:
-        return given
-    chain = make_chain(rerank or "matching", expand or "none", verbose=True)
-    return Retriever(FrozenEstimator(_pipeline_of(given)), *chain).fit([])
-
-
-def usable_photos(features: ConvFeatureExtractor, photos: Sequence[Path]) -> list[Path]:
-    """The photos that can be described. Their maps are then in the extractor's store."""
-    records = features.iter_transform(photos)
-    usable = [p for p, record in zip(photos, records) if not isinstance(record, PhotoError)]
-    if not usable:
-        raise PhotoError(f"none of {len(photos)} photos can be used")
-    return usable
+def _is_there(name: str) -> bool:
+    if os.path.isfile(name):
+        return True
+    click.echo(f"{name}: is not there any more, so the page has no picture of it", err=True)
+    return False
 
 
 def _printable(line: str) -> str:

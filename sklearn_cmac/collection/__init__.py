@@ -10,7 +10,7 @@ from sklearn_cmac.collection._describe import (
 )
 from sklearn_cmac.collection._engine import Engine, InUseError, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
-from sklearn_cmac.collection._flat import FlatEngine
+from sklearn_cmac.collection._flat import FlatEngine, is_kept
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._stores import STORES, copy_vectors, open_store
 
@@ -29,5 +29,6 @@ __all__ = [
     "describe_collection",
     "describe_into",
     "find_engine",
+    "is_kept",
     "open_store",
 ]

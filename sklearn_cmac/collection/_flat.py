@@ -48,6 +48,11 @@ _Answer = TypeVar("_Answer")
 _Blocks = dict[int, tuple[int, int]]  # rows and checksum of each block
 
 
+def is_kept(folder: str | os.PathLike[str]) -> bool:
+    """Whether something is kept in a folder: an index rather than photos."""
+    return os.path.exists(os.path.join(folder, CATALOGUE))
+
+
 @dataclass
 class _State:
     """What is committed, as far as every search needs it."""
@@ -569,9 +574,10 @@ class FlatEngine(RowEngine):
         """Count a damaged row as absent, and say so."""
         self._state.hidden[row] = True
         self._damaged.add(id_)
+        where = " or ".join(map(str, files))
         warnings.warn(
-            f"{' or '.join(map(str, files))}: what is kept of {self.name_of(id_)} is damaged; it counts as absent until "
-            "it is added again",
+            f"{where}: what is kept of {self.name_of(id_)} is damaged; it counts as absent until it "
+            "is added again",
             stacklevel=2,
         )
 

@@ -376,6 +376,13 @@ class RetrievalIndex:
             self._pipeline = found
         return self._pipeline
 
+    @pipeline.setter
+    def pipeline(self, pipeline: Any) -> None:
+        check_is_fitted(pipeline)
+        if self.path is not None:
+            self._check_pipeline(pipeline)
+        self._pipeline, self._prepared = pipeline, None
+
     @property
     def names(self) -> list[str]:
         return [entry.name for entry in self._catalogue.entries(DESCRIBED)]
