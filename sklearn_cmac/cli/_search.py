@@ -32,6 +32,7 @@ from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
 from sklearn_cmac.local import LocalFeatureExtractor
 from sklearn_cmac.photos import Box, Photo, PhotoError, Query
+from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
@@ -91,7 +92,7 @@ def search_command(
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
         if file is None:
-            pipeline.fit(_usable(pipeline[0].set_params(verbose=1), photos))
+            fit_to_search(pipeline, _usable(pipeline[0].set_params(verbose=1), photos))
         index = RetrievalIndex(_with_steps(given, rerank, expand))
         report = index.add(photos, verbose=True)
         if report.failed:
