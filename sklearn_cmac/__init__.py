@@ -43,6 +43,7 @@ from sklearn_cmac.regions import (
     TreeRegions,
     WholeRegion,
 )
+from sklearn_cmac.shipped_whitening import ShippedWhitener
 from sklearn_cmac.whitening import RegionWhitener
 
 __version__ = "0.1.0"
@@ -75,6 +76,7 @@ __all__ = [
     "RetrievalScorer",
     "SPoCPooler",
     "SharedRegions",
+    "ShippedWhitener",
     "TreeRegions",
     "WholeRegion",
     "make_bow_pipeline",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.local import VLAD, BagOfWords, FisherVector, LocalFeatureExtractor
 from sklearn_cmac.memory import as_photo_memory
 from sklearn_cmac.networks import get_backbone
+from sklearn_cmac.photos import Item
 from sklearn_cmac.pooling import ClusterMaxPooler, CroWPooler, GeMPooler, SPoCPooler
 from sklearn_cmac.projection import ActivationPCA
 from sklearn_cmac.regions import (
@@ -21,7 +22,11 @@ from sklearn_cmac.regions import (
     RegionUnion,
     WholeRegion,
 )
+from sklearn_cmac.shipped_whitening import SHIPPED, ShippedWhitener
 from sklearn_cmac.whitening import RegionWhitener
+
+# With so many photos, a whitening that is fitted on them serves as well as the shipped one.
+OWN_WHITENING_FROM = 500
 
 
 class Tokens(NamedTuple):
@@ -400,6 +405,52 @@ def make_fisher_pipeline(*, memory: Any = None, verbose: bool = False, **params:
     return _make_local(memory, verbose, params, FisherVector())
 
 
+def fit_to_search(pipeline: Pipeline, photos: Sequence[Item]) -> Pipeline:
+    """Fit a pipeline on the photos that it is to search, with the whitening that serves so many.
+
+    Fewer than `OWN_WHITENING_FROM` photos are whitened as the photos of the installed whitening
+    were, if there is one for the pipeline's network; others by a whitening of their own.
+    To measure retrieval, use `fit`, on other photos.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Its step `whiten` may be exchanged.
+    photos : sequence of photos
+
+    Returns
+    -------
+    Pipeline
+        The same, fitted; ``pipeline["whiten"].provenance_["summary"]`` says which it took.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> from sklearn_cmac.datasets import make_object_scenes
+    >>> from sklearn_cmac.pipelines import fit_to_search
+    >>> photos = make_object_scenes(2, 2, 0, size=(128, 96)).photos
+    >>> fit_to_search(make_rmac_pipeline(), photos)["whiten"]
+    ShippedWhitener()
+    """
+    photos = list(photos)
+    if len(photos) < OWN_WHITENING_FROM and _takes_shipped_whitening(pipeline):
+        pipeline.set_params(whiten=ShippedWhitener(pipeline[0].network.name))
+    return pipeline.fit(photos)
+
+
+def _takes_shipped_whitening(pipeline: Pipeline) -> bool:
+    """Whether the pipeline whitens, without labels, what a network with such a file describes."""
+    features, whitener = pipeline[0], pipeline.named_steps.get("whiten")
+    if not isinstance(features, ConvFeatureExtractor) or not isinstance(whitener, RegionWhitener):
+        return False
+    network = features.network
+    return (
+        whitener.method == "pca"
+        and network.name in SHIPPED
+        and ShippedWhitener(network.name).fits(network)
+    )
+
+
 def _make_local(memory: Any, verbose: bool, params: dict[str, Any], encode: Any) -> Pipeline:
     steps = [("features", LocalFeatureExtractor()), ("encode", encode)]
     return Pipeline(steps, memory=as_photo_memory(memory), verbose=verbose).set_params(**params)
@@ -417,7 +468,12 @@ def _make(memory: Any, verbose: bool, params: dict[str, Any], **steps: Any) -> P
         "aggregate": L2Aggregator(),
     }
     present = [(name, step) for name, step in {**mac, **steps}.items() if step is not None]
-    return Pipeline(present, memory=as_photo_memory(memory), verbose=verbose).set_params(**params)
+    pipeline = Pipeline(present, memory=as_photo_memory(memory), verbose=verbose)
+    pipeline.set_params(**params)
+    whitener = pipeline.named_steps.get("whiten")
+    if isinstance(whitener, ShippedWhitener):
+        whitener.check_network(pipeline["features"].network)
+    return pipeline
 
 
 class System(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import normalize
 from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from sklearn_cmac._learned_whitening import (
     difference_covariance,
@@ -21,6 +21,9 @@ from sklearn_cmac._learned_whitening import (
 )
 from sklearn_cmac._steps import Seed, TableOrSequenceStep, is_table, kept_components
 from sklearn_cmac.maps import Vectors, check_vectors
+
+# What a whitening was fitted on, for people and for JSON.
+Provenance: TypeAlias = "dict[str, str | int]"
 
 
 class RegionWhitener(TableOrSequenceStep, BaseEstimator):
@@ -69,6 +72,8 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         How many vectors, of how many photos, it was fitted on.
     n_pairs_ : int
         How many pairs of photos; only for "learned".
+    provenance_ : dict from str to str or int
+        The photos that it was fitted on, and how; "summary" says it in one line.
 
     Warns
     -----
@@ -170,6 +175,17 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         whitener.n_components_, whitener.n_features_in_ = axes.shape
         whitener._n_features_out = whitener.n_components_
         return whitener
+
+    @property
+    def provenance_(self) -> Provenance:
+        check_is_fitted(self)
+        about: Provenance = {"n_components": int(self.n_components_)}
+        if not hasattr(self, "n_photos_"):
+            return {**about, "summary": f"given as arrays, {self.n_components_} components"}
+        how = "learned from" if self.method == "learned" else "fitted on"
+        summary = f"own, {how} {self.n_photos_} photos, shrinkage {float(self.shrinkage)}"
+        about |= {"n_photos": int(self.n_photos_), "n_regions": int(self.n_regions_)}
+        return {**about, "shrinkage": f"{self.shrinkage:g}", "summary": summary}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -321,8 +337,14 @@ class RegionWhitener(TableOrSequenceStep, BaseEstimator):
         return tags
 
     def _transform_rows(self, rows: np.ndarray) -> np.ndarray:
-        rows = normalize(_to_power(rows.astype(self.mean_.dtype, copy=False), self.power))
-        return normalize((rows - self.mean_) @ self.components_.T)
+        rows = _to_power(rows.astype(self.mean_.dtype, copy=False), self.power)
+        return whiten(rows, self.mean_, self.components_)
+
+
+def whiten(rows: np.ndarray, mean: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Rows (n, D) at unit length, less the mean, times components (D', D), at unit length."""
+    rows = normalize(rows.astype(mean.dtype, copy=False))
+    return normalize((rows - mean) @ components.T)
 
 
 def _to_power(vectors: np.ndarray, power: float) -> np.ndarray:

@@ -32,6 +32,7 @@ from sklearn_cmac import (
     RegionUnion,
     RegionWhitener,
     SharedRegions,
+    ShippedWhitener,
     SPoCPooler,
     TreeRegions,
     WholeRegion,
@@ -41,8 +42,8 @@ from sklearn_cmac import (
 ESTIMATORS = [
     ActivationPCA, BagOfWords, BoxRegions, ClusterMaxPooler, ClustererRegions,
     ConvFeatureExtractor, CroWPooler, FisherVector, FullyConnected, GeMPooler, GridRegions,
-    L2Aggregator, LocalFeatureExtractor, NCutClusterer, RegionWhitener, SPoCPooler,
-    TreeRegions, VLAD, WholeRegion,
+    L2Aggregator, LocalFeatureExtractor, NCutClusterer, RegionWhitener, ShippedWhitener,
+    SPoCPooler, TreeRegions, VLAD, WholeRegion,
 ]  # fmt: skip
 OF_PHOTOS = (ConvFeatureExtractor, LocalFeatureExtractor)
 OF_LOCAL_FEATURES = (BagOfWords, FisherVector, VLAD)
@@ -111,6 +112,7 @@ def inputs(pixels, records, rng):
         SPoCPooler: proposed,
         CroWPooler: proposed,
         RegionWhitener: pooled,
+        ShippedWhitener: [rng.random((n, 1280)) for n in (3, 4)],
         FullyConnected: pooled,
         L2Aggregator: pooled,
         LocalFeatureExtractor: [pixels, pixels[::-1]],

@@ -32,6 +32,7 @@ from sklearn_cmac.persistence import versions
 from sklearn_cmac.photos import Item, Query, name_of
 from sklearn_cmac.reranking import Chain
 from sklearn_cmac.reranking._chain import Steps
+from sklearn_cmac.shipped_whitening import ShippedWhitener
 
 
 def evaluate(
@@ -233,8 +234,10 @@ def _describe_system(pipeline: Any) -> dict[str, Any]:
             about["weights sha256"] = features.weights_sha256_
         about["longest side in pixels"] = features.max_size
         about["scales"] = list(getattr(features, "scales", (1.0,)))
+    if isinstance(steps.get("whiten"), ShippedWhitener):
+        about["whitened with"] = steps["whiten"].provenance_
     # A published whitening does not say what it was fitted on.
-    if hasattr(steps.get("whiten"), "n_photos_"):
+    elif hasattr(steps.get("whiten"), "n_photos_"):
         about["whitened with"] = {
             "photos": steps["whiten"].n_photos_,
             "regions": steps["whiten"].n_regions_,
