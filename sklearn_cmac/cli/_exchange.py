@@ -26,7 +26,7 @@ from sklearn_cmac.search import RetrievalIndex, read_arrays, write_arrays
     "--table",
     type=click.Choice(["csv", "parquet"]),
     default="csv",
-    help="Without --vectors, OUT gets descriptors.npy, regions as .npy files, and this table of photos.",
+    help="Without --vectors, OUT gets .npy files, and this table of photos.",
 )
 def export_command(
     index: Path, out: Path, trust: Sequence[str], vectors: str | None, table: str

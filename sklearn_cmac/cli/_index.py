@@ -31,7 +31,7 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
-from sklearn_cmac.collection import is_kept, workers
+from sklearn_cmac.collection import is_kept
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.photos import PhotoError
@@ -115,6 +115,8 @@ def index_command(
             if backend is None:
                 report = index.update(folders, again=again, verbose=True)
             else:
+                from sklearn_cmac.collection import workers
+
                 with workers(backend, n_workers, address):
                     report = index.update(folders, again=again, shards=True, verbose=True)
             show(report, index, list_failed, as_json)

@@ -576,8 +576,8 @@ class FlatEngine(RowEngine):
         self._damaged.add(id_)
         where = " or ".join(map(str, files))
         warnings.warn(
-            f"{where}: what is kept of {self.name_of(id_)} is damaged; it counts as absent until it "
-            "is added again",
+            f"{where}: what is kept of {self.name_of(id_)} is damaged; it counts as absent until "
+            "it is added again",
             stacklevel=2,
         )
 
