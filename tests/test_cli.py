@@ -135,20 +135,20 @@ def test_an_error_of_many_lines_is_told_in_one(photos, query, capsys, monkeypatc
     def fails(*_):
         raise ValueError("2 of 3 photos cannot be used:\n  photo 0: a\n  photo 2: b")
 
-    monkeypatch.setattr("sklearn_cmac.cli._search.find_photos", fails)
+    monkeypatch.setattr("sklearn_cmac.cli._search.walk_photos", fails)
     assert run("search", photos, query) == 2
     assert complaint(capsys) == "cmac: 2 of 3 photos cannot be used: photo 0: a photo 2: b"
 
 
-def test_being_stopped_is_told_in_one_line(photos, query, capsys, monkeypatch):
+def test_being_stopped_is_told_in_one_line(photos, query, tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ConvFeatureExtractor, "iter_transform", stop)
-    assert run("search", photos, query) == 130
-    how, err = capsys.readouterr().err.splitlines()
-    assert how.startswith("network: ")
-    assert err == "cmac: stopped; with the same --store (evaluate: --out) it goes on where it was"
+    assert run("search", photos, query, "--index", tmp_path / "x.cmac") == 130
+    assert complaint(capsys) == (
+        "cmac: stopped; the same command goes on where it was (tune, fit: with --store)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,8 @@ def test_search_finds_the_object_and_prints_nothing_else(tmp_path, capsys):
     names = [name for name, _ in ranked(out)]
     assert names[0] == query.name
     assert {n[:9] for n in names} == {"object-01"}
-    assert "16 photos indexed, 1 could not be used" in err
+    assert "16 new; 16 described" in err
+    assert "1 failed" in err
     assert "broken.jpg: is not an image" in err
     assert f"page: {page}" in err
     html = page.read_text()
@@ -219,6 +220,7 @@ def test_search_with_a_fitted_pipeline_and_its_own_store(photos, query, rmac, tm
     save_pipeline(stored, tmp_path / "rmac.safetensors")
     store = tmp_path / "store"
     asked = "search", photos, query, "--pipeline", tmp_path / "rmac.safetensors"
+    asked = *asked, "--index", tmp_path / "x.cmac"
     before = set(Path.cwd().iterdir())
     assert run(*asked, "--store", store) == 0
     assert ranked(capsys.readouterr().out)[0] == (query.name, 1.0)
@@ -232,6 +234,7 @@ def test_search_with_a_pipeline_without_regions_shows_none(photos, query, tmp_pa
     save_pipeline(pipeline, tmp_path / "bow.safetensors")
     page = tmp_path / "page.html"
     asked = "search", photos, query, "--pipeline", tmp_path / "bow.safetensors", "--html", page
+    asked = *asked, "--index", tmp_path / "x.cmac"
     assert run(*asked, "--rerank", "none", "-n", 2) == 0
     assert page.read_text().count("<img") == 1 + 2
 
@@ -415,18 +418,22 @@ def test_search_ranks_with_a_tuned_pipeline_and_its_steps(
 ):
     monkeypatch.chdir(tmp_path)
     asked = "search", photos, query, "--pipeline", tuned / "best.safetensors", "-n", 20
-    assert run(*asked) == 0
+    assert run(*asked, "--index", tmp_path / "x.cmac") == 0
     best = load_pipeline(tuned / "best.safetensors")
     paths = sorted(photos.iterdir())
     (expected,) = best.rank([query], paths)
     found = ranked(capsys.readouterr().out)
     assert [name for name, _ in found] == [paths[i].name for i in expected.order]
     assert [score for _, score in found] == pytest.approx(expected.scores, abs=6e-4)
-    assert list(tmp_path.iterdir()) == []  # the store that it was tuned with is not made again
+    # The store that it was tuned with is not made again.
+    assert [file.name for file in tmp_path.iterdir()] == ["x.cmac"]
 
 
-def test_steps_of_the_command_line_take_the_place_of_tuned_ones(tuned, photos, query, capsys):
+def test_steps_of_the_command_line_take_the_place_of_tuned_ones(
+    tuned, photos, query, tmp_path, capsys
+):
     asked = "search", photos, query, "--pipeline", tuned / "best.safetensors", "-n", 20
+    asked = *asked, "--index", tmp_path / "x.cmac"
     pipeline = load_pipeline(tuned / "best.safetensors").pipeline_
     paths = sorted(photos.iterdir())
     assert run(*asked, "--rerank", "none") == 0

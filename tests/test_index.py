@@ -259,7 +259,7 @@ def test_files_have_the_usual_modes_and_nothing_is_left_behind(kept):
     files = sorted(kept.iterdir())
     assert {file.name for file in files} == {
         "catalogue.sqlite", "catalogue.checksum", "descriptors-1.f32", "vectors-1.f16",
-        "weights-1.f32", "pipeline.safetensors", "lock",
+        "weights-1.f32", "regions-1.bin", "pipeline.safetensors", "lock",
     }  # fmt: skip
     for file in files:
         assert file.stat().st_mode & 0o777 == 0o666 & ~mask, file.name
@@ -276,7 +276,7 @@ def test_opening_copies_nothing_and_adding_writes_one_row(kept, photos):
 @pytest.mark.parametrize(
     "name",
     ["catalogue.sqlite", "catalogue.checksum", "descriptors-1.f32", "vectors-1.f16",
-     "weights-1.f32", "pipeline.safetensors"],
+     "weights-1.f32", "regions-1.bin", "pipeline.safetensors"],
 )  # fmt: skip
 def test_a_flipped_bit_in_any_file_is_found_and_named(kept, tmp_path, name):
     content = (kept / name).read_bytes()
@@ -329,6 +329,22 @@ def test_room_of_removed_photos_is_given_back(kept, photos):
             np.testing.assert_array_equal(row, expected[name])
         assert names(index.search(photos / "0007.png", 1)) == ["0007.png"]
         assert index.check() == []
+
+
+def test_it_is_known_where_region_vectors_are_from(kept, photos, tmp_path):
+    pipeline = make_light().pipeline_
+    (expected,) = pipeline[:2].transform([photos / "0005.png"])
+    with opened(kept) as index:
+        index.remove([str(photos / "0000.png")])
+        index.compact()
+        (found,) = index.regions(str(photos / "0005.png"))
+        index.save(tmp_path / "copy.cmac")
+    with opened(tmp_path / "copy.cmac") as copy:
+        (copied,) = copy.regions(str(photos / "0005.png"))
+    for regions in (found, copied):
+        assert [r.tolist() for r in regions] == [r.tolist() for r in expected.regions]
+        assert regions.shape == (6, 8)
+        assert regions.kinds.tolist() == expected.regions.kinds.tolist()
 
 
 def test_an_index_is_pickled_as_its_address(kept, photos):

@@ -110,7 +110,7 @@ def check_whole(place, there, gone):
     files = {file.name.split("-")[0] for file in (place / "photos.cmac").iterdir()}
     assert files <= {
         "catalogue.sqlite", "catalogue.checksum", "descriptors", "vectors", "weights",
-        "pipeline.safetensors", "lock", "owner",
+        "regions", "pipeline.safetensors", "lock", "owner",
     }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.Abort:
         # On a terminal, the bar that was shown has not ended its line.
         click.echo(nl=sys.stderr.isatty(), err=True)
-        _complain("stopped; with the same --store (evaluate: --out) it goes on where it was")
+        _complain("stopped; the same command goes on where it was (tune, fit: with --store)")
         return 130
     except click.UsageError as error:
         asked = error.ctx.command_path if error.ctx else "cmac"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,7 @@ def index_command(
     """
     walk_photos(folders)
     path = index_beside(folders[0]) if path is None else path
-    with tempfile.TemporaryDirectory() as scratch:
+    with maps_beside(path) as scratch:
         if is_kept(path):
             _refuse_options_of_new(context, path)
             index = RetrievalIndex.open(path, trust=trust)
@@ -133,6 +135,26 @@ def _refuse_options_of_new(context: click.Context, path: Path) -> None:
             f"{path} is there already, and {names} would make it anew; name another with --index, "
             "or delete it"
         )
+
+
+@contextmanager
+def maps_beside(path: Path) -> Iterator[str | Path]:
+    """A folder for the activation maps of photos that are fitted on and then described.
+
+    That of an index in the making stays when a run is stopped, so that the next need not begin
+    anew.
+    """
+    folder = path.with_name(f"{path.name}.maps")
+    if is_kept(path) and not folder.exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            yield scratch
+        return
+    try:
+        yield folder
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def index_beside(folder: Path) -> Path:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import click
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sklearn_cmac.cli._index import index_beside, make_index
+from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
     pipeline_of,
     pipeline_option,
@@ -99,7 +98,7 @@ def search_command(
         path = where
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
+    with maps_beside(path) as scratch:
         given = read_pipeline(file, trust) if file else None
         if is_kept(path):
             index = RetrievalIndex.open(path, trust=trust)
@@ -140,8 +139,10 @@ def _look_through(index: RetrievalIndex, folder: Path) -> None:
     except InUseError as error:
         click.echo(f"{error}; searched is what is there", err=True)
         return
-    if report.unchanged < len(index) or report.removed:
+    if report.n_described or report.removed:
         click.echo(report, err=True)
+        for _, reason in report.failed:
+            click.echo(f"  {reason}", err=True)
 
 
 def _print(results: Sequence[SearchResult], as_json: bool) -> None:

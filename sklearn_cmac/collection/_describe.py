@@ -82,6 +82,9 @@ def _or_anew(folder: Path, open_it: Callable[[], _Opened]) -> _Opened:
 # Engines by name. One that is written elsewhere is registered here.
 ENGINES: dict[str, MakeEngine] = {"exact": _exact}
 
+# Is given the region vectors of photos by id, before the engine is.
+Keeper = Callable[[dict[str, RegionVectors]], None]
+
 # Is told the id of each photo that is described, and its record as it leaves the extractor.
 Witness = Callable[[str, Any], None]
 
@@ -181,6 +184,7 @@ def describe_into(
     catalogue: Notes | None,
     *,
     regions: bool,
+    keep: Keeper | None = None,
     witness: Witness | None = None,
     batch_size: int = 32,
     verbose: bool | int = False,
@@ -195,12 +199,14 @@ def describe_into(
         Makes or opens the engine of a stamp.
     catalogue : Notes, optional
         Is told what became of each photo, once its vectors are in the engine.
+    keep : callable, optional
+        Is given region vectors by id, with where they are from, before the engine is.
 
     Returns
     -------
     Collection
     """
-    run = _Run(Corridor(pipeline), regions, make, catalogue, witness)
+    run = _Run(Corridor(pipeline), regions, make, catalogue, witness, keep)
     with show_progress(None, len(photos), "describing", verbose) as bar:
         run.add_all(photos, batch_size, bar.update)
     return run.collection(photos)
@@ -253,7 +259,9 @@ class _Run:
         make: Callable[[Stamp], Engine],
         catalogue: Notes | None,
         witness: Witness | None,
+        keep: Keeper | None,
     ):
+        self.keep = keep
         self.corridor, self.regions, self.make = corridor, regions, make
         self.catalogue, self.witness = catalogue, witness
         self.annotated = corridor.reads_annotations
@@ -355,6 +363,8 @@ class _Run:
             if self.engine is None:
                 self.engine = self._engine(dimension)
             self.n_described += len(good)
+            if self.keep is not None and self.regions:
+                self.keep(dict(zip(good, vectors)))
             table = RegionTable.of(vectors, dimension) if self.regions else None
             self.engine.upsert(list(good), descriptors, table)
         self.bad.update({id_: row for id_, row in rows.items() if isinstance(row, str)})

@@ -35,12 +35,14 @@ from sklearn_cmac.collection._catalogue import (
     file_facts,
 )
 from sklearn_cmac.collection._database import DamageError, Database
+from sklearn_cmac.collection._details import Details, pack_regions, unpack_regions
 from sklearn_cmac.collection._flat import CATALOGUE
 from sklearn_cmac.collection._lock import WriterLock
 from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.fingerprints import fingerprint
+from sklearn_cmac.maps import Regions, RegionVectors
 from sklearn_cmac.persistence import (
     differences,
     load_pipeline,
@@ -55,6 +57,8 @@ from sklearn_cmac.search._report import IndexReport, UpdateReport
 from sklearn_cmac.search._retriever import Prepared, Retriever
 
 PIPELINE = "pipeline.safetensors"
+
+_REGIONS = "regions"  # the kind of detail
 
 # A file that was changed so shortly before it was looked at may change again without its time
 # telling, since clocks of file systems tick. Nanoseconds.
@@ -128,6 +132,7 @@ class RetrievalIndex:
         self._pipeline: Any = pipeline
         self._trust: Sequence[str] = ()
         self._catalogue = Catalogue(Database(None))
+        self._details: Details | None = None  # only in a folder
         self._engine: Engine | None = None
         self._items: dict[str, Item] = {}  # by name, to look at again what is in no file
         self._prepared: Prepared | None = None
@@ -283,6 +288,8 @@ class RetrievalIndex:
         with RetrievalIndex.create(path, self.pipeline, regions=regions, store=store) as copy:
             if self._engine is not None:
                 copy_vectors(self._engine, copy._open_engine(self._engine.stamp))
+            if self._details is not None and copy._details is not None:
+                self._details.copy_to(copy._details)
             copy._catalogue.note(list(self._catalogue.entries()))
 
     def fill(
@@ -529,6 +536,7 @@ class RetrievalIndex:
             self._open_engine,
             notes,
             regions=self._keeps_regions,
+            keep=self._keep_regions,
             batch_size=self.batch_size,
             verbose=verbose,
         )
@@ -542,7 +550,15 @@ class RetrievalIndex:
         gone = self._catalogue.unused()
         if gone and self._engine is not None:
             self._engine.delete(gone)
+        if gone and self._details is not None:
+            self._details.delete(gone)
         self._catalogue.settle()
+
+    def _keep_regions(self, vectors: dict[str, RegionVectors]) -> None:
+        """Note where in their photos region vectors are from."""
+        contents = {id_: pack_regions(found.regions) for id_, found in vectors.items()}
+        if self._details is not None:
+            self._details.put(_REGIONS, contents)
 
     def _by_path(self, paths: Iterable[str]) -> dict[str, CatalogueEntry]:
         return {_key(entry.path): entry for entry in self._catalogue.of_paths(paths)}
@@ -669,6 +685,26 @@ class RetrievalIndex:
         assert described.regions is not None
         return match_regions(described.regions, self._engine.get_regions([found[0].id])[0])
 
+    def regions(self, name: str) -> tuple[Regions, ...]:
+        """Where in a photo its region vectors are from, to be drawn.
+
+        Parameters
+        ----------
+        name : str
+            A photo of an index in a folder.
+
+        Returns
+        -------
+        tuple of Regions
+            Of each of the photo's maps; in their order, the regions of `match`. Empty if that is
+            not kept.
+        """
+        found = self._catalogue.find([name])
+        content = None
+        if found and self._details is not None:
+            content = self._details.get(_REGIONS, found[0].id)
+        return () if content is None else unpack_regions(content)
+
     # -- care ---------------------------------------------------------------------------------
 
     def check(self, repair: bool = False) -> list[str]:
@@ -694,6 +730,8 @@ class RetrievalIndex:
             wrong += self._catalogue.check()
         except DamageError as error:
             wrong.append(str(error))
+        if self._details is not None:
+            wrong += self._details.check()
         if isinstance(self._engine, FlatEngine):
             wrong += [text for text in self._engine.check() if text not in wrong]
             if repair:
@@ -710,12 +748,16 @@ class RetrievalIndex:
             Bytes that became free.
         """
         self._begin_to_write()
-        if not isinstance(self._engine, FlatEngine):
+        if self._engine is None:
             return 0
         for ids, _ in self._engine.scan():
             named = self._catalogue.of_ids(ids)
-            self._engine.delete([id_ for id_ in ids if id_ not in named])
-        return self._engine.compact()
+            unnamed = [id_ for id_ in ids if id_ not in named]
+            self._engine.delete(unnamed)
+            if self._details is not None:
+                self._details.delete(unnamed)
+        freed = 0 if self._details is None else self._details.compact()
+        return freed + (self._engine.compact() if isinstance(self._engine, FlatEngine) else 0)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -739,7 +781,9 @@ class RetrievalIndex:
         self.path = path
         self._writer = WriterLock(path, timeout)
         root = path.parent if root is None else root
-        self._catalogue = Catalogue(Database(path / CATALOGUE, read_only), root)
+        database = Database(path / CATALOGUE, read_only)
+        self._catalogue = Catalogue(database, root)
+        self._details = Details(database, path)
 
     def _begin_to_write(self) -> None:
         """Wait for the right to write, before anything is changed."""

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac._photo_step import check_photos
-from sklearn_cmac.collection import Collection, describe_collection
+from sklearn_cmac.collection import Collection, Engine, describe_collection
 from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.photos import Item, name_of
@@ -40,8 +40,8 @@ class Prepared(NamedTuple):
 class Retriever(MetaEstimatorMixin, NamedSteps):
     """A pipeline, and what happens to its rankings.
 
-    Photos are first ranked by the dot product of descriptors. The steps then work on these
-    rankings, one after the other. Parameters of pipeline and steps have paths, so that a grid
+    Photos are first ranked by the dot product of descriptors, or by their regions. The steps then
+    work on these rankings, one after the other. Parameters of pipeline and steps have paths, so that a grid
     search reaches them, and `RetrievalScorer` scores the final rankings.
 
     Parameters
@@ -54,6 +54,10 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         that is None or "passthrough" is left out.
     augmentation : DatabaseAugmentation, optional
         What changes the descriptors of the photos before any is ranked.
+    first : {"descriptors", "regions"}, default="descriptors"
+        What the first ranking compares. An object that is a small part of a photo may be lost in
+        its one descriptor, and is not in its regions: "regions" is `RegionMatching` of all photos,
+        whose region vectors are all read for each search.
     engine : str or callable, default="exact"
         Who keeps the photos' vectors and finds the nearest, as for `describe_collection`.
     batch_size : int, default=32
@@ -85,6 +89,7 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         "pipeline": [HasMethods(["fit", "transform"])],
         "steps": ["array-like"],
         "augmentation": [DatabaseAugmentation, None],
+        "first": [StrOptions({"descriptors", "regions"})],
         "engine": [str, callable],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
@@ -95,6 +100,7 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         pipeline: Any,
         steps: Sequence[tuple[str, Any]] = (),
         augmentation: DatabaseAugmentation | None = None,
+        first: str = "descriptors",
         engine: str | Callable[..., Any] = "exact",
         batch_size: int = 32,
         verbose: bool | int = False,
@@ -102,6 +108,7 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         self.pipeline = pipeline
         self.steps = steps
         self.augmentation = augmentation
+        self.first = first
         self.engine = engine
         self.batch_size = batch_size
         self.verbose = verbose
@@ -356,6 +363,8 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         depths = [k, *(step.depth for _, step in self._active())]
         everything = len(collection.engine)
         deepest = max(everything if depth is None else depth for depth in depths)
+        if self.first == "regions":
+            return _first_by_regions(collection.engine, queries, min(deepest, everything))
         descriptors = np.stack([query.descriptor for query in queries])
         return search_again(collection.engine, queries, descriptors, min(deepest, everything))
 
@@ -368,13 +377,28 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
     @property
     def needs(self) -> set[str]:
         """What the steps read besides descriptors: "regions", "maps", "photos"."""
-        return set().union(*(step.needs for _, step in self._active()))
+        own = {"regions"} if self.first == "regions" else set()
+        return own.union(*(step.needs for _, step in self._active()))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.no_validation = True
         return tags
+
+
+def _first_by_regions(
+    engine: Engine, queries: Sequence[DescribedQuery], k: int
+) -> list[RankedList]:
+    """The k photos whose regions answer those of each query best."""
+    if not engine.stamp.regions:
+        raise ValueError("a first ranking by regions needs the photos' region vectors")
+    regions = [query.regions for query in queries if query.regions is not None]
+    found = []
+    for query, (ids, scores) in zip(queries, engine.match(regions, k + 1)):
+        allowed = np.flatnonzero(ids != query.exclude)[:k]
+        found.append(RankedList(ids[allowed], scores[allowed], query.descriptor))
+    return found
 
 
 def in_order(

@@ -1,0 +1,159 @@
+"""What is kept of photos beside their vectors, as bytes: where their regions are, for pictures."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sklearn_cmac.collection._arrays import ArrayFile
+from sklearn_cmac.collection._database import DamageError, Database
+from sklearn_cmac.collection._engine import Ids
+from sklearn_cmac.maps import Regions
+
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS details (
+        kind TEXT, id TEXT, start INTEGER, size INTEGER, checksum INTEGER, PRIMARY KEY (kind, id)
+    );
+    CREATE TABLE IF NOT EXISTS detail_files (
+        kind TEXT PRIMARY KEY, generation INTEGER, end INTEGER
+    );
+"""
+_BATCH = 1024  # contents that are copied at a time
+
+
+class Details:
+    """Bytes by kind and id, one file for each kind. What the catalogue does not know of does
+    not count, as in `FlatEngine`.
+
+    Parameters
+    ----------
+    database : Database
+        The catalogue.
+    folder : Path
+    """
+
+    def __init__(self, database: Database, folder: Path):
+        self.database, self.folder = database, folder
+        if not database.all("SELECT 1 FROM sqlite_master WHERE name = 'details'"):
+            database.make(_SCHEMA)
+
+    def put(self, kind: str, contents: Mapping[str, bytes]) -> None:
+        """Keep contents, durable when it returns; those of ids that are there are replaced."""
+        generation, end = self._state(kind)
+        whole = b"".join(contents.values())
+        self._file(kind, generation).write(end, np.frombuffer(whole, np.uint8))
+        rows = []
+        for id_, content in contents.items():
+            rows.append((kind, id_, end, len(content), zlib.crc32(content)))
+            end += len(content)
+        with self.database.transaction():
+            self.database.many("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?)", rows)
+            self._note(kind, generation, end)
+
+    def get(self, kind: str, id_: str) -> bytes | None:
+        """What is kept, or None; a `DamageError` names the file if it is damaged."""
+        command = "SELECT start, size, checksum FROM details WHERE kind = ? AND id = ?"
+        found = self.database.all(command, (kind, id_))
+        if not found:
+            return None
+        file = self._file(kind, self._state(kind)[0])
+        start, size, sum_ = found[0]
+        content = file.rows(start + size)[start:].tobytes()
+        if zlib.crc32(content) != sum_:
+            raise DamageError(f"{file.path}: what is kept of photo {id_[:12]} is damaged")
+        return content
+
+    def check(self) -> list[str]:
+        """A sentence for each content that is damaged."""
+        wrong = []
+        for kind, id_ in self.database.all("SELECT kind, id FROM details"):
+            try:
+                self.get(kind, id_)
+            except DamageError as error:
+                wrong.append(str(error))
+        return wrong
+
+    def delete(self, ids: Ids) -> None:
+        """Let go of ids; the room is given back by `compact`."""
+        with self.database.transaction():
+            self.database.many("DELETE FROM details WHERE id = ?", [(id_,) for id_ in ids])
+
+    def compact(self) -> int:
+        """Write files anew without what was replaced or deleted: how many bytes that was."""
+        return sum(map(self._compact, self._kinds()))
+
+    def _compact(self, kind: str) -> int:
+        generation, end = self._state(kind)
+        old, new = self._file(kind, generation), self._file(kind, generation + 1)
+        command = "SELECT id, start, size, checksum FROM details WHERE kind = ? ORDER BY start"
+        found = self.database.all(command, (kind,))
+        content, rows, place = old.rows(end), [], 0
+        for part in (found[i : i + _BATCH] for i in range(0, len(found), _BATCH)):
+            new.write(place, np.concatenate([content[row[1] : row[1] + row[2]] for row in part]))
+            for id_, _, size, sum_ in part:
+                rows.append((kind, id_, place, size, sum_))
+                place += size
+        with self.database.transaction():
+            self.database.many("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?)", rows)
+            self._note(kind, generation + 1, place)
+        for path in self.folder.glob(f"{kind}-*.bin"):
+            if path != new.path:
+                path.unlink()
+        return end - place
+
+    def copy_to(self, other: Details) -> None:
+        """Give another all that is kept here."""
+        for kind in self._kinds():
+            command = "SELECT id FROM details WHERE kind = ?"
+            ids = [id_ for (id_,) in self.database.all(command, (kind,))]
+            for start in range(0, len(ids), _BATCH):
+                found = {id_: self.get(kind, id_) for id_ in ids[start : start + _BATCH]}
+                other.put(kind, {id_: content for id_, content in found.items() if content})
+
+    def _kinds(self) -> list[str]:
+        return [kind for (kind,) in self.database.all("SELECT kind FROM detail_files")]
+
+    def _state(self, kind: str) -> tuple[int, int]:
+        """Generation of the file, and its end."""
+        found = self.database.all(
+            "SELECT generation, end FROM detail_files WHERE kind = ?", (kind,)
+        )
+        return found[0] if found else (1, 0)
+
+    def _note(self, kind: str, generation: int, end: int) -> None:
+        """Inside a transaction."""
+        command = "INSERT OR REPLACE INTO detail_files VALUES (?, ?, ?)"
+        self.database.all(command, (kind, generation, end))
+
+    def _file(self, kind: str, generation: int) -> ArrayFile:
+        return ArrayFile(self.folder / f"{kind}-{generation}.bin", (), "u1")
+
+
+def pack_regions(maps: Sequence[Regions]) -> bytes:
+    """Regions of the maps of a photo as few bytes."""
+    parts = []
+    for regions in maps:
+        head = np.array([*regions.shape, len(regions), len(regions.indices)], "<u4")
+        kinds, areas = regions.kinds.astype("<i2"), regions.areas.astype("<u4")
+        parts += [head, kinds, areas, regions.indices.astype("<u4")]
+    return zlib.compress(b"".join(part.tobytes() for part in parts))
+
+
+def unpack_regions(content: bytes) -> tuple[Regions, ...]:
+    """The regions that `pack_regions` packed."""
+    rest, maps = memoryview(zlib.decompress(content)), []
+
+    def take(dtype: str, n: int) -> np.ndarray:
+        nonlocal rest
+        found = np.frombuffer(rest, dtype, n)
+        rest = rest[found.nbytes :]
+        return found.astype(np.int64)
+
+    while rest:
+        height, width, n, n_cells = take("<u4", 4).tolist()
+        kinds, areas, cells = take("<i2", n), take("<u4", n), take("<u4", n_cells)
+        maps.append(Regions(cells, np.cumsum([0, *areas]), (height, width), kinds))
+    return tuple(maps)
