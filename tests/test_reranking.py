@@ -300,6 +300,18 @@ def test_only_the_candidates_are_sorted_anew(photos):
         np.testing.assert_array_equal(one.order[2:], other.order[2:])
 
 
+def test_a_first_ranking_by_regions_matches_all_photos(photos):
+    pipeline = FrozenEstimator(make(GridRegions()).fit(photos))
+    first = Retriever(pipeline, first="regions").fit([])
+    matched = Retriever(pipeline, [("m", RegionMatching(n_candidates=None))]).fit([])
+    exclude = list(range(len(photos)))
+    rankings = (each.rank(photos, photos, exclude) for each in (first, matched))
+    for one, other in zip(*rankings):
+        np.testing.assert_array_equal(one.order, other.order)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
+    assert len(first.rank(photos[:1], photos, k=2)[0]) == 2
+
+
 def test_an_index_matches_regions_and_says_which(photos, tmp_path):
     steps = [("match", RegionMatching())]
     retriever = Retriever(make(GridRegions(), 8), steps).fit(photos)

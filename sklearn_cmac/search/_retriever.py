@@ -54,16 +54,16 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         that is None or "passthrough" is left out.
     augmentation : DatabaseAugmentation, optional
         What changes the descriptors of the photos before any is ranked.
-    first : {"descriptors", "regions"}, default="descriptors"
-        What the first ranking compares. An object that is a small part of a photo may be lost in
-        its one descriptor, and is not in its regions: "regions" is `RegionMatching` of all photos,
-        whose region vectors are all read for each search.
     engine : str or callable, default="exact"
         Who keeps the photos' vectors and finds the nearest, as for `describe_collection`.
     batch_size : int, default=32
         Photos described at a time; this many activation maps are held in memory.
     verbose : bool or int, default=False
         Whether to show progress.
+    first : {"descriptors", "regions"}, default="descriptors"
+        What the first ranking compares. An object that is a small part of a photo may be lost in
+        its one descriptor, and is not in its regions: "regions" is `RegionMatching` of all photos,
+        whose region vectors are all read for each search.
 
     Attributes
     ----------
@@ -100,18 +100,18 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         pipeline: Any,
         steps: Sequence[tuple[str, Any]] = (),
         augmentation: DatabaseAugmentation | None = None,
-        first: str = "descriptors",
         engine: str | Callable[..., Any] = "exact",
         batch_size: int = 32,
         verbose: bool | int = False,
+        first: str = "descriptors",
     ):
         self.pipeline = pipeline
         self.steps = steps
         self.augmentation = augmentation
-        self.first = first
         self.engine = engine
         self.batch_size = batch_size
         self.verbose = verbose
+        self.first = first
 
     def __getitem__(self, name: str) -> Any:
         """The step of this name."""
