@@ -345,7 +345,7 @@ class ScansFullBatches(Wrong):
         (TiesOfTheFirstK, "equal scores come in the order of ids as texts"),
         (OneWriteBehind, "the first search after a write knows of it"),
         (AmongIsIgnored, "among given ids"),
-        (AmongMustBeKnown, "only those are found. This one raised KeyError.*nobody"),
+        (AmongMustBeKnown, "What was deleted is not found, .* raised KeyError"),
         (NoneIsAll, r"among \[\], nothing is found"),
         (AtLeastOne, r"k=0 have shape \(0, 0\)"),
         (FewQueries, "of 600 queries each finds the 3 nearest"),

