@@ -1,6 +1,7 @@
 """Engines: ours obey the rules of all engines, and those with a fault are caught by the rule."""
 
 import itertools
+import shutil
 import unicodedata
 
 import numpy as np
@@ -9,7 +10,7 @@ import wrong_stores
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_cmac.collection import STORES, ExactEngine, RegionTable, Stamp
+from sklearn_cmac.collection import STORES, ExactEngine, FlatEngine, RegionTable, Stamp
 from sklearn_cmac.collection._scores import top_rows
 from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.testing import _engine_address as address
@@ -426,3 +427,50 @@ def test_neighbours_are_those_of_plain_arithmetic(rng):
     products.sort(reverse=True)
     assert ids.tolist() == [str(i) for _, i in products[:4]]
     np.testing.assert_allclose(scores, [product for product, _ in products[:4]], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*is damaged")
+@pytest.mark.parametrize(
+    ("name", "step"),  # between bytes
+    # All bytes of the arrays; of the catalogue, which is mostly empty pages, some.
+    [
+        ("descriptors-1.f32", 1),
+        ("vectors-1.f16", 1),
+        ("weights-1.f32", 1),
+        ("catalogue.sqlite", 97),
+    ],
+)
+def test_damage_of_any_byte_is_noticed_and_nothing_wrong_is_answered(tmp_path, rng, name, step):
+    """Each byte in turn: the photos that it took count as absent, and are added again."""
+    rows, ids = rng.standard_normal((3, 4)).astype("f4"), np.array(["a", "b", "c"])
+    stamp, whole, folder = Stamp("p", 4, regions=True), tmp_path / "whole", tmp_path / "damaged"
+    own = [RegionVectors(rows[i : i + 1], np.full(1, i + 2.0)) for i in range(3)]
+    table = RegionTable.of(own, 4)
+    engine = FlatEngine(whole, stamp)
+    engine.upsert(ids, rows, table)
+    engine.close()
+    content, noticed = (whole / name).read_bytes(), 0
+    positions = range(0, len(content), step)
+    for position in positions:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        damaged = bytearray(content)
+        damaged[position] ^= 0x5A
+        (folder / name).write_bytes(damaged)
+        try:
+            found = FlatEngine(folder, stamp)
+            found.check()
+            there = np.array([id_ in found for id_ in ids])
+            mine, right = found.get_regions(ids[there]), table.take(np.flatnonzero(there))
+            np.testing.assert_array_equal(found.get(ids[there]), rows[there])
+        except ValueError as error:
+            assert str(folder) in str(error)
+            noticed += 1
+            continue
+        np.testing.assert_array_equal(mine.vectors, right.vectors)
+        np.testing.assert_array_equal(mine.weights, right.weights)
+        noticed += not there.all()
+        found.upsert(ids[~there], rows[~there], table.take(np.flatnonzero(~there)))
+        np.testing.assert_array_equal(found.get(ids), rows)
+        found.close()
+    assert noticed >= (len(positions) if step == 1 else 5)
