@@ -1,20 +1,14 @@
 """What is kept of photos: engines, what a folder survives, and what it refuses."""
 
-import itertools
-import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-import time
 import warnings
 from contextlib import contextmanager
 
 import joblib
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sklearn_cmac import (
     BoxRegions,
@@ -25,11 +19,9 @@ from sklearn_cmac import (
     make_mac_pipeline,
     make_rmac_pipeline,
 )
-from sklearn_cmac.collection import ExactEngine, FlatEngine, Stamp, describe_collection
+from sklearn_cmac.collection import describe_collection
 from sklearn_cmac.collection._catalogue import Catalogue
 from sklearn_cmac.collection._database import Database
-from sklearn_cmac.collection._scores import top_rows
-from sklearn_cmac.testing import check_engine
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
@@ -53,114 +45,6 @@ def small(make, photos, **params):
     return make(**{**given, **params}).fit(photos)
 
 
-# -- the exact engine -------------------------------------------------------------------------
-
-
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.integers(1, 50))
-def test_the_highest_rows_are_those_of_a_stable_sort(scores, k):
-    scores = np.array(scores, np.float32)
-    expected = sorted(range(len(scores)), key=lambda row: (-scores[row], row))[:k]
-    assert top_rows(scores, k)[:k].tolist() == expected
-
-
-def test_the_exact_engine_passes_its_checks_in_memory_and_in_a_folder(tmp_path):
-    check_engine(ExactEngine)
-    numbers = itertools.count()
-    check_engine(lambda stamp, folder, n: ExactEngine(stamp, tmp_path / str(next(numbers)), 4))
-
-
-def test_neighbours_are_those_of_plain_arithmetic(rng):
-    rows, query = rng.standard_normal((50, 6)).astype("f4"), rng.standard_normal(6)
-    engine = ExactEngine(Stamp("p", 6))
-    engine.upsert([str(i) for i in range(50)], rows)
-    (ids,), (scores,) = engine.kneighbors(query[None], 4)
-    products = [(sum(a * b for a, b in zip(row, query)), i) for i, row in enumerate(rows)]
-    products.sort(reverse=True)
-    assert ids.tolist() == [str(i) for _, i in products[:4]]
-    np.testing.assert_allclose(scores, [product for product, _ in products[:4]], rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("broken", "what"),
-    [
-        (lambda hits: (hits[0][:, ::-1], hits[1][:, ::-1]), "best first"),
-        (lambda hits: (hits[0][:, :-1], hits[1][:, :-1]), "nearest are found"),
-    ],
-)
-def test_an_engine_that_finds_others_is_caught(broken, what):
-    class Wrong(ExactEngine):
-        def kneighbors(self, descriptors, k):
-            return broken(super().kneighbors(descriptors, k))
-
-    with pytest.raises(AssertionError, match=what):
-        check_engine(Wrong)
-
-
-def test_an_engine_reopened_has_what_was_acknowledged(tmp_path, rng):
-    rows = rng.standard_normal((90, 5)).astype("f4")
-    engine = ExactEngine(Stamp("p", 5), tmp_path)
-    for start in range(0, 90, 7):
-        engine.upsert([str(i) for i in range(start, min(start + 7, 90))], rows[start : start + 7])
-    engine.delete(["3"])
-    engine.close()
-    again = ExactEngine(Stamp("p", 5), tmp_path)
-    assert len(again) == 89
-    np.testing.assert_array_equal(again.get(["89", "0"]), rows[[89, 0]])
-    assert not list(tmp_path.glob("*.part"))
-    mode = (tmp_path / "descriptors.npy").stat().st_mode & 0o777
-    assert mode == 0o666 & ~_umask()
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-@pytest.mark.parametrize(
-    ("field", "other"), [("pipeline", "q"), ("dimension", 6), ("regions", True)]
-)
-def test_a_folder_of_another_stamp_is_refused_and_both_are_named(tmp_path, field, other):
-    ExactEngine(Stamp("p", 5), tmp_path).close()
-    asked = Stamp(**{**vars(Stamp("p", 5)), field: other})
-    with pytest.raises(
-        ValueError, match=rf"{field} \w+, and is asked for those of {field} {other}"
-    ):
-        ExactEngine(asked, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["descriptors.npy", "rows.sqlite"])
-def test_damage_of_any_byte_is_noticed_and_nothing_wrong_is_answered(tmp_path, rng, name):
-    """Each byte in turn: the photos that it took are gone, and are added again."""
-    rows = rng.standard_normal((3, 4)).astype("f4")
-    whole, stamp = tmp_path / "whole", Stamp("p", 4)
-    engine = ExactEngine(stamp, whole)
-    engine.upsert(["a", "b", "c"], rows)
-    engine.close()
-    content = (whole / name).read_bytes()
-    lost = 0
-    # All bytes of the array; of the database, which is 16 kB of mostly nothing, some.
-    for position in range(0, len(content), 1 if name.endswith("npy") else 37):
-        folder = tmp_path / "damaged"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(whole, folder)
-        damaged = bytearray(content)
-        damaged[position] ^= 0x5A
-        (folder / name).write_bytes(damaged)
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            found = ExactEngine(stamp, folder)
-        missing = [id_ for id_ in "abc" if id_ not in found]
-        lost += bool(missing)
-        assert bool(missing) == bool(said)
-        assert all(str(folder) in str(warning.message) for warning in said)
-        found.upsert(missing, rows[["abc".index(id_) for id_ in missing]])
-        np.testing.assert_array_equal(found.get(["a", "b", "c"]), rows)
-        assert sorted(id_ for ids, _ in found.scan() for id_ in ids) == ["a", "b", "c"]
-        found.close()
-    assert lost > 10
-
-
 @pytest.mark.parametrize("content", [b"", b"{", b"SQLite format 3", bytes(8192)])
 def test_a_torn_database_blocks_no_later_run(photos, tmp_path, content):
     """A full disk leaves files that are empty or cut; every later run failed on them."""
@@ -175,21 +59,6 @@ def test_a_torn_database_blocks_no_later_run(photos, tmp_path, content):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         describe_collection(pipeline, photos, folder=tmp_path)
-
-
-def test_a_column_that_cannot_grow_keeps_what_it_has(tmp_path, monkeypatch):
-    column = FileColumn(tmp_path / "rows.npy", (2,), "float32", 2)
-    column.write(0, np.ones((2, 2), np.float32))
-
-    def full(self, path, rows):
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FileColumn, "_make", full)
-        with pytest.raises(OSError, match="no space"):
-            column.write(2, np.ones((1, 2), np.float32))
-    np.testing.assert_array_equal(column.capacity, np.ones((2, 2)))
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["rows.npy"]
 
 
 # -- collections ------------------------------------------------------------------------------
@@ -319,18 +188,6 @@ def test_each_file_is_opened_once(jpeg, photos, monkeypatch):
     monkeypatch.setattr(builtins, "open", counting)
     describe_collection(pipeline, [str(jpeg)])
     assert opened.count(str(jpeg)) == 1
-
-
-def test_a_busy_database_is_waited_for(tmp_path):
-    """Two runs over one folder take turns; the second uses what the first did."""
-    engine = FlatEngine(tmp_path, Stamp("p", 2))
-    engine.upsert(["a"], np.ones((1, 2), np.float32))
-    reader = sqlite3.connect(tmp_path / "catalogue.sqlite")
-    assert reader.execute("SELECT COUNT(*) FROM rows").fetchone() == (1,)
-    started = time.monotonic()
-    engine.upsert(["b"], np.ones((1, 2), np.float32))
-    assert time.monotonic() - started < 5
-    assert len(engine) == 2
 
 
 def test_a_run_that_is_killed_keeps_what_it_has_done(photos, tmp_path):

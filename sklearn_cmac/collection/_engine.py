@@ -70,9 +70,10 @@ class InUseError(OSError):
 class Engine(Protocol):
     """Keeps one descriptor, and perhaps region vectors, for each id, and finds the nearest.
 
-    Ids are any texts, vectors rows of float32. Similarity is the dot product. The exact engine
-    (`ExactEngine`) is the oracle: `sklearn_cmac.testing.check_engine` holds others against it.
-    An engine that keeps its vectors somewhere pickles as the address, not as the vectors.
+    Ids are any texts, of which no two are the same that differ in a single code point; vectors are
+    rows of float32, of any length. Similarity is the dot product. `ExactEngine` is the oracle;
+    `sklearn_cmac.testing.check_engine` holds engines against the rules, and `check_store` those
+    that keep their vectors at an address. These pickle as the address, not as the vectors.
 
     Attributes
     ----------
@@ -98,7 +99,13 @@ class Engine(Protocol):
             Each once.
         descriptors : ndarray of shape (n, D)
         regions : RegionTable of n photos, optional
-            Needed if the stamp says that regions are kept.
+            Needed if the stamp says that regions are kept. They replace all that an id had.
+
+        Raises
+        ------
+        ValueError
+            If an id is there twice, or the vectors do not fit ids or stamp. It says what was
+            expected and got, and nothing is changed.
         """
 
     def delete(self, ids: Ids) -> None:
@@ -110,15 +117,22 @@ class Engine(Protocol):
         Parameters
         ----------
         descriptors : ndarray of shape (n_queries, D)
+            Perhaps none.
         k : int
+            0 or more.
         among : sequence of str, optional
-            Ids that may be found. Default: all.
+            Ids that may be found; unknown ones are passed over. Default: all.
 
         Returns
         -------
         ids : ndarray of str of shape (n_queries, k)
-            Best first; equal scores in the order of ids as texts.
+            Best first; equal scores in the order of ids as texts, code point by code point.
         scores : ndarray of float32 of shape (n_queries, k)
+
+        Raises
+        ------
+        ValueError
+            If queries have another dimension.
         """
 
     def match(
@@ -130,15 +144,17 @@ class Engine(Protocol):
         """The k ids whose regions answer those of each query best.
 
         The score is the sum over the query's regions, by their share of the weights, of the
-        similarity to the photo's most similar region.
+        similarity to the photo's most similar region. Weights of photos do not count.
 
         Parameters
         ----------
         queries : sequence of RegionVectors
         k : int
+            0 or more.
         candidates : sequence of sequences of str, optional
             For each query, the ids that are scored; equal scores keep this order. Default:
-            all, equal scores in the order of ids. Ids without regions are left out.
+            all, equal scores in the order of ids. Ids that are unknown or have no regions are
+            left out.
 
         Returns
         -------
@@ -150,7 +166,7 @@ class Engine(Protocol):
         """Descriptors (n, D) of ids; a `KeyError` names one that is not there."""
 
     def get_regions(self, ids: Ids) -> RegionTable:
-        """Region vectors of ids."""
+        """Region vectors and weights of ids; a `KeyError` names one that is not there."""
 
     def scan(self, batch_size: int = 1024) -> Iterator[tuple[list[str], np.ndarray]]:
         """All ids and descriptors, batch by batch, in the order in which they were added."""

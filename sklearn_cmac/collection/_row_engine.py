@@ -64,13 +64,13 @@ class RowEngine:
         """As for every engine."""
         queries = np.asarray(descriptors, np.float32)
         database, hidden = self._descriptors(), self._hidden()
-        k = min(k, len(self) if among is None else len(set(among)))
+        rows = None if among is None else self._rows_among(among)
+        k = min(k, len(self) if rows is None else len(rows))
         if k < 1 or not len(queries):
             return np.empty((len(queries), k), object), np.empty((len(queries), k), np.float32)
-        if among is None:
+        if rows is None:
             best = nearest_rows(queries, database, k, hidden, self._look)
         else:
-            rows = np.unique(self._find(among))
             self._look(rows)
             found = nearest_rows(queries, database[rows], k, hidden[rows])
             best = [(rows[places], scores) for places, scores in found]
@@ -79,6 +79,11 @@ class RowEngine:
         n = min(len(ids) for ids, _ in hits)
         ids, scores = zip(*((ids[:n], scores[:n]) for ids, scores in hits))
         return np.stack(ids), np.stack(scores)
+
+    def _rows_among(self, ids: Ids) -> np.ndarray:
+        """Rows of those ids that are there, each once."""
+        rows = np.unique(self._find(ids, absent=-1))
+        return rows[rows >= 0]
 
     def match(
         self, queries: Sequence[RegionVectors], k: int, candidates: Sequence[Ids] | None = None
@@ -152,7 +157,11 @@ def check_new_rows(
             f"{stamp.dimension}); got shape {descriptors.shape} for {len(set(ids))} ids"
         )
     if stamp.regions != (regions is not None):
-        raise ValueError(f"regions are {'' if stamp.regions else 'not '}kept here")
+        raise ValueError(
+            "region vectors are kept here, and none were given"
+            if stamp.regions
+            else "no region vectors are kept here, and some were given"
+        )
     if regions is not None and (len(regions), regions.vectors.shape[1]) != descriptors.shape:
         raise ValueError(
             f"{len(ids)} ids need region vectors of as many photos with {stamp.dimension} "

@@ -1,27 +1,30 @@
-"""What every engine must do, held against the exact one."""
+"""What every engine must do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
+from sklearn_cmac.collection import Engine, Stamp
+from sklearn_cmac.testing import _engine_address, _engine_finding, _engine_keeping
+from sklearn_cmac.testing._another_process import AnotherProcess
+from sklearn_cmac.testing._engine_address import N_PROCESSES, StoreCase
+from sklearn_cmac.testing._engine_case import DIMENSION, Case
 
-from sklearn_cmac.collection import Engine, ExactEngine, RegionTable, Stamp
-from sklearn_cmac.maps import RegionVectors
-
-_DIMENSION = 12
+# Scores first: all other rules read them.
+_RULES = (_engine_finding.rule_scores, *_engine_keeping.RULES, *_engine_finding.RULES)
+_STAMPS = [Stamp("pipeline A", DIMENSION, regions) for regions in (False, True)]
 
 
 def check_engine(make: Callable[..., Engine], tolerance: float = 1e-5) -> None:
-    """Hold an engine against the exact one, as `sklearn.utils.estimator_checks` does estimators.
+    """Hold an engine against plain arithmetic, as `check_estimator` does estimators.
 
     Parameters
     ----------
     make : callable
         Makes an empty engine of a `Stamp`: ``make(stamp, None)``, as those in
-        `sklearn_cmac.collection.ENGINES` do.
+        `sklearn_cmac.collection.ENGINES` do. It is called for each rule.
     tolerance : float, default=1e-5
         How far scores may be from the exact ones.
 
@@ -30,114 +33,101 @@ def check_engine(make: Callable[..., Engine], tolerance: float = 1e-5) -> None:
     AssertionError
         That says what an engine must do and this one does not.
 
+    See Also
+    --------
+    check_store : For engines that have an address.
+
+    Notes
+    -----
+    What is asked of an engine:
+
+    - Ids are any texts, all different, and come back as they were given.
+    - An upsert replaces descriptor and regions. One with an id twice, of another dimension, or
+      without the regions that are kept, is a `ValueError` and changes nothing.
+    - What was deleted is found by no method, and can be added again.
+    - The first search after each write knows of it.
+    - Scores are dot products, of vectors of any length; equal ones come in the order of ids as
+      texts, at the k-th place too.
+    - k and the queries may be any number, none too.
+    - Among given ids only those are found, and unknown ones are passed over.
+    - Regions of a query count by their share of its weights, those of photos alike. Candidates keep
+      their order where scores are equal, and photos without regions are left out.
+
     Examples
     --------
     >>> from sklearn_cmac.collection import ExactEngine
     >>> from sklearn_cmac.testing import check_engine
     >>> check_engine(lambda stamp, folder: ExactEngine(stamp))
     """
-    rng = np.random.default_rng(0)
-    for regions in (False, True):
-        stamp = Stamp("a pipeline", _DIMENSION, regions)
-        engine, oracle = make(stamp, None), ExactEngine(stamp)
-        _check_empty(engine, stamp)
-        for each in (engine, oracle):
-            _fill(each, np.random.default_rng(1), regions)
-        _check_same(engine, oracle, rng, tolerance)
-        _check_changes(engine, oracle, rng, regions, tolerance)
-        engine.close()
+    for stamp in _STAMPS:
+        for rule in _RULES:
+            engine = make(stamp, None)
+            assert engine.stamp == stamp, "an engine bears the stamp that it was made with"
+            _try(rule, Case(engine, tolerance))
 
 
-def _unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    rows = rng.standard_normal(shape).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
-def _table(rng: np.random.Generator, n: int) -> RegionTable:
-    photos = [
-        RegionVectors(_unit(rng, count, _DIMENSION), rng.random(count).astype(np.float32) + 0.1)
-        for count in rng.integers(1, 5, n)
-    ]
-    return RegionTable.of(photos, _DIMENSION)
-
-
-def _fill(engine: Engine, rng: np.random.Generator, regions: bool) -> None:
-    for start in (0, 20):
-        ids = [f"photo {i}" for i in range(start, start + 20)]
-        engine.upsert(ids, _unit(rng, 20, _DIMENSION), _table(rng, 20) if regions else None)
-
-
-def _check_empty(engine: Engine, stamp: Stamp) -> None:
-    assert engine.stamp == stamp, "an engine bears the stamp that it was made with"
-    assert len(engine) == 0, "a new engine is empty"
-    assert "photo 0" not in engine, "a new engine has no ids"
-    ids, scores = engine.kneighbors(np.ones((1, _DIMENSION), np.float32), 3)
-    assert ids.shape == scores.shape == (1, 0), "an empty engine finds nothing"
-    other = replace(stamp, pipeline="another pipeline")
-    try:
-        engine.stamp.check(other, "engine")
-    except ValueError as error:
-        assert "a pipeline" in str(error), "a refusal names both pipelines"
-        assert "another" in str(error), "a refusal names both pipelines"
-    else:
-        raise AssertionError("vectors of another pipeline are refused")
-
-
-def _check_same(engine: Engine, oracle: Engine, rng: np.random.Generator, tolerance: float) -> None:
-    """Whether the engine answers as the oracle does."""
-    ids = [id_ for batch, _ in oracle.scan(7) for id_ in batch]
-    assert len(engine) == len(oracle), "an engine knows how many ids there are"
-    assert all(id_ in engine for id_ in ids), "an engine knows which ids there are"
-    scanned = [id_ for batch, _ in engine.scan(7) for id_ in batch]
-    assert sorted(scanned) == sorted(ids), "a scan passes over each id once"
-    rows = engine.get(ids[::-1])
-    assert rows.dtype == np.float32, "descriptors are float32"
-    _close(rows, oracle.get(ids[::-1]), tolerance, "get gives descriptors in the order of ids")
-    queries = _unit(rng, 3, _DIMENSION)
-    for k in (1, 5, 1000):
-        nearest = engine.kneighbors(queries, k), oracle.kneighbors(queries, k)
-        for mine, exact in zip(*(zip(*hits) for hits in nearest)):
-            _check_hits(mine, exact, tolerance, f"the {k} nearest are found, best first")
-    if engine.stamp.regions:
-        asked = [RegionVectors(_unit(rng, 3, _DIMENSION), rng.random(3) + 0.1) for _ in range(2)]
-        some = [list(rng.permutation(ids)[:9]) for _ in asked]
-        for k, candidates in ((4, some), (1000, some), (4, None)):
-            found = zip(engine.match(asked, k, candidates), oracle.match(asked, k, candidates))
-            for mine, exact in found:
-                _check_hits(mine, exact, 1e-3, "region matching scores candidates, best first")
-        one, other = engine.get_regions(ids[:3]), oracle.get_regions(ids[:3])
-        assert (one.counts == other.counts).all(), "each photo has its regions"
-        _close(one.vectors, other.vectors, 1e-3, "region vectors are kept in half precision")
-
-
-def _check_changes(
-    engine: Engine, oracle: Engine, rng: np.random.Generator, regions: bool, tolerance: float
+def check_store(
+    new_uri: Callable[[], str], *, single_writer: bool = True, tolerance: float = 1e-5
 ) -> None:
-    """Whether what is replaced, deleted, or added twice is."""
-    ids, rows = ["photo 3", "photo 50"], _unit(rng, 2, _DIMENSION)
-    table = _table(rng, 2) if regions else None
-    for _ in range(2):
-        engine.upsert(ids, rows, table)
-        engine.delete(["photo 5", "photo 7", "nobody"])
-    oracle.upsert(ids, rows, table)
-    oracle.delete(["photo 5", "photo 7"])
-    assert "photo 5" not in engine, "what is deleted is gone, and deleting again does nothing"
-    _check_same(engine, oracle, rng, tolerance)
+    """Hold an engine that has an address against plain arithmetic, other processes and kills.
+
+    Parameters
+    ----------
+    new_uri : callable
+        Gives an address, as `open_store` takes it, where nothing is kept yet. It is called for
+        each rule, without arguments.
+    single_writer : bool, default=True
+        Whether a second writer is refused. Otherwise both must write.
+    tolerance : float, default=1e-5
+        How far scores may be from the exact ones.
+
+    Raises
+    ------
+    AssertionError
+        That says what an engine must do and this one does not.
+
+    See Also
+    --------
+    check_engine : Its rules are checked too.
+
+    Notes
+    -----
+    What is asked of an engine with an address, besides:
+
+    - What was closed is there when it is opened again, with its stamp or without one. Another
+      stamp is a `ValueError` that names both; nothing there, a `FileNotFoundError`.
+    - A second writer gets an `InUseError` that names the first one's process, or writes.
+    - A reader in another process sees what is acknowledged.
+    - Whenever a writer is killed, what was acknowledged is there, of what was not all or nothing,
+      and writing goes on.
+    - It pickles as the address.
+
+    Other processes are made for it, and know what `STORES` has. They import the engine's module
+    by its name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn_cmac.testing import check_store
+    >>> check_store(tempfile.mkdtemp)  # doctest: +SKIP
+    """
+    rules: list[tuple[Callable[[Any], None], Stamp]] = [
+        *((rule, stamp) for stamp in _STAMPS for rule in _RULES),
+        *((rule, _STAMPS[-1]) for rule in _engine_address.RULES),
+    ]
+    with ExitStack() as stack:
+        # They import what they need while rules are tried that do not need them.
+        others = [stack.enter_context(AnotherProcess()) for _ in range(N_PROCESSES)]
+        for rule, stamp in rules:
+            _try(rule, StoreCase(new_uri, stamp, tolerance, single_writer, others))
+
+
+def _try(rule: Callable[[Any], None], case: Case) -> None:
     try:
-        engine.get(["photo 5"])
-    except KeyError as error:
-        assert "photo 5" in str(error), "a KeyError names the id"
-    else:
-        raise AssertionError("get of an id that is not there is a KeyError")
-
-
-def _check_hits(mine: Any, exact: Any, tolerance: float, claim: str) -> None:
-    assert len(mine[0]) == len(exact[0]) == len(mine[1]), f"{claim}: {len(mine[0])} ids"
-    _close(mine[1], exact[1], tolerance, claim)
-    right = dict(zip(*exact))
-    wrong = [id_ for id_, score in zip(*mine) if abs(right.get(id_, 9) - score) > 2 * tolerance]
-    assert not wrong, f"{claim}; these are others: {wrong}"
-
-
-def _close(mine: np.ndarray, exact: np.ndarray, tolerance: float, claim: str) -> None:
-    np.testing.assert_allclose(mine, exact, atol=tolerance, err_msg=claim)
+        rule(case)
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{rule.__doc__} This one raised {error!r}") from error
+    finally:
+        case.engine.close()
