@@ -52,8 +52,8 @@ class Watched(list):
 
     def note(self, n: int) -> float:
         """Note the state with n photos described, and return the processor time for each."""
-        # Blocks that are taken: the files have their final size from the start.
-        on_disk = sum(512 * file.stat().st_blocks for file in self.folder.rglob("*.npy"))
+        files = [*self.folder.rglob("*.f32"), *self.folder.rglob("*.f16")]
+        on_disk = sum(file.stat().st_size for file in files)
         seconds = time.process_time() - self.started
         self.rows.append((str(n), f"{seconds:.1f}", f"{resident():.0f}", str(on_disk)))
         print(*self.rows[-1], file=sys.stderr, flush=True)

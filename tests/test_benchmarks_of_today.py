@@ -266,11 +266,10 @@ def test_cmac_evaluates_each_by_its_name(name, request, tmp_path, capsys):
 
 STREAM = """
 import sys
-from pathlib import Path
 import numpy as np
-from sklearn_cmac.collection import ExactEngine, Stamp
+from sklearn_cmac.collection import FlatEngine, Stamp
 rng = np.random.default_rng(0)
-engine = ExactEngine(Stamp("made", 1280), Path(sys.argv[1]), 100_000)
+engine = FlatEngine(sys.argv[1], Stamp("made", 1280))
 for start in range(0, 100_000, 2_000):
     rows = rng.standard_normal((2_000, 1280), dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -45,11 +45,7 @@ def check_command(index: Path, repair: bool, as_json: bool) -> int:
     else:
         for sentence in wrong:
             click.echo(sentence)
-        click.echo(
-            f"{index}: {n} photos, {len(wrong) or 'no'} damaged"
-            if wrong
-            else f"{index}: whole, {n} photos"
-        )
+        click.echo(f"{index}: {n} photos, {f'{len(wrong)} damaged' if wrong else 'whole'}")
     return FOUND_DAMAGE if wrong else 0
 
 

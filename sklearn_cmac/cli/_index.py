@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
-from sklearn_cmac.collection import is_kept
+from sklearn_cmac.collection import find_store, is_kept
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.photos import PhotoError
@@ -102,6 +101,8 @@ def index_command(
     it goes on where it was. Prints what was found.
     """
     walk_photos(folders)
+    if vectors is not None:
+        find_store(vectors)
     path = index_beside(folders[0]) if path is None else path
     with maps_beside(path) as scratch:
         if is_kept(path):
@@ -205,7 +206,7 @@ def make_index(
 def show(report: UpdateReport, index: RetrievalIndex, list_failed: bool, as_json: bool) -> None:
     """Print what became of the photos."""
     if as_json:
-        found = {"index": str(index.path), "photos": len(index), **asdict(report)}
+        found = {"index": str(index.path), "photos": len(index), **vars(report)}
         click.echo(json.dumps(found))
         return
     click.echo(f"{index.path}: {len(index)} photos; {report}")

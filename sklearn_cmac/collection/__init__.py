@@ -12,7 +12,7 @@ from sklearn_cmac.collection._engine import Engine, InUseError, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._flat import FlatEngine, is_kept
 from sklearn_cmac.collection._regions import RegionTable
-from sklearn_cmac.collection._stores import STORES, copy_vectors, open_store
+from sklearn_cmac.collection._stores import STORES, copy_vectors, find_store, open_store
 
 __all__ = [
     "ENGINES",
@@ -29,6 +29,7 @@ __all__ = [
     "describe_collection",
     "describe_into",
     "find_engine",
+    "find_store",
     "is_kept",
     "open_store",
 ]

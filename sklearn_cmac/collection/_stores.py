@@ -72,7 +72,7 @@ def open_store(
     ...     "church" in again
     True
     """
-    return _class_of(uri)(uri, stamp, read_only=read_only, timeout=timeout)
+    return find_store(uri)(uri, stamp, read_only=read_only, timeout=timeout)
 
 
 def copy_vectors(source: Engine, target: Engine, batch_size: int = 1024) -> int:
@@ -108,7 +108,8 @@ def is_address(text: str) -> bool:
     return _scheme_of(text) != ""
 
 
-def _class_of(uri: str | os.PathLike[str]) -> Callable[..., Any]:
+def find_store(uri: str | os.PathLike[str]) -> Callable[..., Any]:
+    """Who opens the engine at an address, as `open_store` does; nothing is opened yet."""
     scheme = _scheme_of(uri)
     if scheme not in STORES:
         known = ", ".join(f"{name}:" for name in STORES if name)

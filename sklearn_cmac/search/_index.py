@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from sklearn_cmac.collection import (
     copy_vectors,
     describe_into,
     find_engine,
+    find_store,
     open_store,
 )
 from sklearn_cmac.collection._catalogue import (
@@ -184,13 +186,32 @@ class RetrievalIndex:
         """
         index = cls(pipeline, batch_size)
         path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        if path.exists() and any(path.iterdir()):
             raise FileExistsError(f"{path}: is not empty; open it, or choose another folder")
-        retriever = index._retriever
+        if store is not None:
+            find_store(store)
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            index._found(path, regions, store, root, provenance)
+        except BaseException:
+            index.close()
+            shutil.rmtree(path)
+            raise
+        return index
+
+    def _found(
+        self,
+        path: Path,
+        regions: bool | None,
+        store: str | None,
+        root: str | os.PathLike[str] | None,
+        provenance: dict[str, Any] | None,
+    ) -> None:
+        """Make what an index in a folder consists of."""
+        retriever = self._retriever
         save_pipeline(retriever, path / PIPELINE, provenance)
-        index._keep_in(path, root)
-        index._catalogue.about = {
+        self._keep_in(path, root)
+        self._catalogue.about = {
             "root": os.path.relpath(path.parent if root is None else root, path),
             "store": store,
             "pipeline": fingerprint(Corridor(retriever.pipeline_).pipeline),
@@ -199,8 +220,7 @@ class RetrievalIndex:
         }
         dimension = Corridor(retriever.pipeline_).dimension
         if dimension is not None:
-            index._open_engine(index._stamp(dimension))
-        return index
+            self._open_engine(self._stamp(dimension))
 
     @classmethod
     def open(

@@ -41,8 +41,8 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
     """A pipeline, and what happens to its rankings.
 
     Photos are first ranked by the dot product of descriptors, or by their regions. The steps then
-    work on these rankings, one after the other. Parameters of pipeline and steps have paths, so that a grid
-    search reaches them, and `RetrievalScorer` scores the final rankings.
+    work on these rankings, one after the other. Parameters of pipeline and steps have paths, so
+    that a grid search reaches them, and `RetrievalScorer` scores the final rankings.
 
     Parameters
     ----------
