@@ -77,6 +77,7 @@ ARGUMENTS = {
         "mac",
     ],
     "startup.py": ["--data", "DATA", "--rounds", "1", "--engines", "--photos", "2"],
+    "stores.py": ["--photos", "300", "--dimension", "16", "--queries", "3"],
     "throughput.py": [
         "--data",
         "DATA",

@@ -11,6 +11,9 @@ from sklearn_cmac.collection._describe import (
 from sklearn_cmac.collection._engine import Engine, InUseError, Stamp
 from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._flat import FlatEngine, is_kept
+from sklearn_cmac.collection._match_nearest import match_nearest
+from sklearn_cmac.collection._qdrant import QdrantEngine
+from sklearn_cmac.collection._qdrant_edge import QdrantEdgeEngine
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._stores import STORES, copy_vectors, find_store, open_store
 
@@ -23,6 +26,8 @@ __all__ = [
     "ExactEngine",
     "FlatEngine",
     "InUseError",
+    "QdrantEdgeEngine",
+    "QdrantEngine",
     "RegionTable",
     "Stamp",
     "copy_vectors",
@@ -31,5 +36,6 @@ __all__ = [
     "find_engine",
     "find_store",
     "is_kept",
+    "match_nearest",
     "open_store",
 ]
