@@ -27,9 +27,7 @@ ROUTES = {
     ("POST", "/points/delete"): lambda client, name, body: client.delete(
         name, models.PointIdsList(**body)
     ),
-    ("POST", "/points/count"): lambda client, name, body: client.count(
-        name, body.get("filter") and models.Filter(**body["filter"])
-    ),
+    ("POST", "/points/count"): lambda client, name, body: client.count(name, exact=body["exact"]),
     ("POST", "/points/scroll"): lambda client, name, body: dict(
         zip(
             ("points", "next_page_offset"),

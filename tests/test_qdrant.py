@@ -213,7 +213,7 @@ def test_what_is_sent_to_a_server(server, monkeypatch):
     server.requests.clear()
     query = RegionVectors(np.array([[1.0, 0], [0, 1]]), np.array([3.0, 1.0]))
     engine.match_nearest(np.eye(2)[:1], [query], 1, 2)
-    (body,) = [body for _, route, body in server.requests if route == "/points/query/batch"]
+    ((_, _, body),) = server.requests
     (search,) = body["searches"]
     assert search["query"]["nearest"] == [[0.75, 0], [0, 0.25]]
     assert (search["using"], search["params"]["exact"]) == ("regions", False)

@@ -201,8 +201,8 @@ class QdrantEngine(PointEngine):
     def _models(self) -> Any:
         return _qdrant_client().models
 
-    def _count(self, among: Sequence[str] | None = None) -> int:
-        return self._client.count(self.name, self._filter(among), exact=True).count
+    def _count(self) -> int:
+        return self._client.count(self.name, exact=True).count
 
     def _search(self, searches: Sequence[Search]) -> list[list[Any]]:
         requests = [self._request(search) for search in searches]

@@ -128,8 +128,8 @@ class QdrantEdgeEngine(PointEngine):
         self._folder.shard.optimize()
         self._folder.has_new = False
 
-    def _count(self, among: Sequence[str] | None = None) -> int:
-        return self._folder.shard.count(self._edge.CountRequest(filter=self._filter(among)))
+    def _count(self) -> int:
+        return self._folder.shard.count(self._edge.CountRequest())
 
     def _search(self, searches: Sequence[Search]) -> list[list[Any]]:
         if self._folder.has_new and not (self._options.exact or self.read_only):

@@ -126,8 +126,8 @@ class PointEngine:
         """Turns Qdrant's errors into those of Python, with the address."""
         raise NotImplementedError
 
-    def _count(self, among: Sequence[str] | None = None) -> int:
-        """How many points there are, or how many of these."""
+    def _count(self) -> int:
+        """How many points there are."""
         raise NotImplementedError
 
     def _search(self, searches: Sequence[Search]) -> list[list[Any]]:
@@ -178,12 +178,12 @@ class PointEngine:
         """As for every engine."""
         queries = self._check_queries(descriptors)
         points = None if among is None else list({point_of(id_) for id_ in among})
-        with self._errors():
-            k = min(k, self._count(points))
+        k = self._at_most(k) if points is None else min(k, len(points))
         if k < 1 or not len(queries):
+            k = min(k, len(self))
             return np.empty((len(queries), k), object), np.empty((len(queries), k), np.float32)
         hits = self._best([Search(query, k, points) for query in queries], k)
-        n = min(len(ids) for ids, _ in hits)  # the graph may lead to fewer than there are
+        n = min(len(ids) for ids, _ in hits)  # a graph may lead to fewer than there are
         ids, scores = zip(*((ids[:n], scores[:n]) for ids, scores in hits))
         return np.stack(ids), np.stack(scores)
 
@@ -193,7 +193,7 @@ class PointEngine:
         """As for every engine."""
         vectors = [self._scaled(query) for query in queries]
         if candidates is None:
-            k = min(k, len(self))
+            k = self._at_most(k)
             return self._best([Search(vector, k) for vector in vectors], k)
         asked = [[point_of(id_) for id_ in ids] for ids in candidates]
         searches = [
@@ -218,7 +218,7 @@ class PointEngine:
     ) -> list[Hits]:
         """As `collection.match_nearest`, both stages in one request."""
         vectors = [self._scaled(query) for query in queries]
-        n_candidates = min(n_candidates, len(self))
+        n_candidates = self._at_most(n_candidates)
         k = min(k, n_candidates)
         searches = [
             Search(vector, k, first=Search(descriptor, n_candidates))
@@ -256,6 +256,10 @@ class PointEngine:
                 yield [record.payload[ID] for record in records], rows
             if start is None:
                 return
+
+    def _at_most(self, k: int) -> int:
+        """k, or how many photos there are: counting takes longer than most searches."""
+        return k if k <= _POINTS else min(k, len(self))
 
     def _best(self, searches: Sequence[Search], k: int) -> list[Hits]:
         """The k best ids of each search; of those that equal the k-th, the first by id."""
