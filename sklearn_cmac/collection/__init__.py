@@ -13,6 +13,7 @@ from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._flat import FlatEngine, is_kept
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._stores import STORES, copy_vectors, find_store, open_store
+from sklearn_cmac.collection._workers import workers
 
 __all__ = [
     "ENGINES",
@@ -32,4 +33,5 @@ __all__ = [
     "find_store",
     "is_kept",
     "open_store",
+    "workers",
 ]
