@@ -149,8 +149,8 @@ def test_a_photo_that_kills_every_worker_ends_the_run_and_the_next_goes_on(
         describe_collection(deadly, paths, folder=index, shard_size=1)
     kept = set(names_in(index))
     assert paths[10] not in kept
-    harmless = Colors(os.getpid(), log=str(log)).fit(paths)
-    found = describe_collection(harmless, paths, folder=index, shard_size=1)
+    harmless = Colors(log=str(log)).fit(paths)
+    found = plain(harmless, paths, folder=index)
     assert set(log.read_text().split()) == set(paths) - kept
     assert_same(found, plain(Colors().fit(paths), paths))
 

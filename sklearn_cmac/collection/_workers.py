@@ -104,7 +104,7 @@ def _dask(n_workers: int | None, address: str | None) -> Iterator[None]:
             )
         client = opened.enter_context(Client(at, set_as_default=False))
         # A worker that died comes back within seconds, on a busy machine.
-        backend = Backend(client=client, wait_for_workers_timeout=60)
+        backend = Backend(client=client, wait_for_workers_timeout=30)
         opened.enter_context(joblib.parallel_config(backend))
         yield
 
