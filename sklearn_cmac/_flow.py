@@ -6,12 +6,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeVar
 
 import joblib
+from joblib.parallel import get_active_backend
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# A call as `joblib.delayed` notes it: function, arguments and named arguments.
+Task = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 _inside = threading.local()
 
@@ -79,3 +84,41 @@ def is_worker() -> bool:
 
 def _enter() -> None:
     _inside.worker = True
+
+
+def in_order(
+    tasks: Iterable[Task], n_jobs: int | None = None, prefer: str | None = None
+) -> Iterator[Any]:
+    """Results of tasks in their order, by joblib's active backend, and few in memory.
+
+    Parameters
+    ----------
+    tasks : iterable of ``joblib.delayed(function)(...)``
+    n_jobs, prefer
+        As `joblib.Parallel` takes them. Within a worker, all tasks run in its thread.
+
+    Yields
+    ------
+    what the functions return
+
+    Examples
+    --------
+    >>> import joblib
+    >>> from sklearn_cmac._flow import in_order
+    >>> list(in_order(joblib.delayed(pow)(i, 2) for i in range(4)))
+    [0, 1, 4, 9]
+    """
+    if is_worker():
+        yield from (function(*args, **named) for function, args, named in tasks)
+        return
+    backend, _ = get_active_backend(prefer=prefer)
+    # That of one thread yields as it goes, though it does not say so.
+    if backend.supports_return_generator or getattr(backend, "supports_sharedmem", False):
+        yield from joblib.Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")(tasks)
+        return
+    # Others return lists, Ray's among them: of a few tasks at a time, from the same processes.
+    remaining = iter(tasks)
+    few = 4 * joblib.effective_n_jobs(n_jobs)
+    with joblib.Parallel(n_jobs=n_jobs, prefer=prefer) as jobs:
+        while some := list(islice(remaining, few)):
+            yield from jobs(some)

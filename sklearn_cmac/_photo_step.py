@@ -15,7 +15,7 @@ import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 
-from sklearn_cmac._flow import Threads, is_worker
+from sklearn_cmac._flow import Threads, in_order, is_worker
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac._steps import RecordStep
 from sklearn_cmac.fingerprints import fingerprint
@@ -137,8 +137,8 @@ class PhotoStep(RecordStep, BaseEstimator):
             with Threads(self.n_jobs) as threads:
                 yield from threads.each(work, photos)
             return
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer=self._prefer, return_as="generator")
-        yield from jobs(joblib.delayed(work)(item) for item in photos)
+        tasks = (joblib.delayed(work)(item) for item in photos)
+        yield from in_order(tasks, self.n_jobs, self._prefer)
 
     def crop_record(self, record: Any, item: Photo | Query) -> Any:
         """What of a whole photo's record answers to an item of that photo.

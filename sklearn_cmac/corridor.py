@@ -61,11 +61,14 @@ class Corridor:
         return any(self._values("reads_annotations"))
 
     @property
+    def draws(self) -> bool:
+        """Whether some step draws from a generator: what it draws depends on who comes first."""
+        return any(isinstance(s, np.random.RandomState) for s in self._values("random_state"))
+
+    @property
     def n_jobs(self) -> int | None:
         """Photos that are worked on at once, as the extractor says; joblib reads it."""
-        drawn = any(isinstance(s, np.random.RandomState) for s in self._values("random_state"))
-        # What is drawn from a generator depends on who comes first.
-        return 1 if drawn or self.photos_at_once is None else self.extractor.n_jobs
+        return 1 if self.draws or self.photos_at_once is None else self.extractor.n_jobs
 
     @property
     def photos_at_once(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The pages on extending the package run as they are printed."""
+"""Pages with programs run as they are printed."""
 
 import re
 import subprocess
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "docs/extend"
-PAGES = sorted(page for page in FOLDER.glob("*.md") if page.stem != "index")
+DOCS = Path(__file__).parents[1] / "docs"
+EXTENDING = sorted(page for page in DOCS.glob("extend/*.md") if page.stem != "index")
+PAGES = [*EXTENDING, DOCS / "machines.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,9 +6,10 @@ import time
 import joblib
 import numpy as np
 import pytest
+from joblib.parallel import ThreadingBackend
 
 from sklearn_cmac import make_cmac_pipeline, make_rmac_pipeline
-from sklearn_cmac._flow import Threads, is_worker
+from sklearn_cmac._flow import Threads, in_order, is_worker
 from sklearn_cmac.search import describe_collection
 
 SMALL = {"features__max_size": 128, "features__scales": (1.0,), "whiten__n_components": 8}
@@ -53,6 +54,34 @@ def test_an_error_ends_the_flow_and_what_has_not_begun_never_does(n_jobs):
     with pytest.raises(KeyboardInterrupt), Threads(n_jobs) as threads:
         list(threads.each(work, range(100)))
     assert len(begun) < 10
+
+
+class ListsOnly(ThreadingBackend):
+    """As Ray's backend of joblib: it yields no results one by one."""
+
+    supports_return_generator = False
+    supports_sharedmem = False
+
+
+@pytest.mark.parametrize("backend", ["threading", "sequential", "loky", ListsOnly()])
+def test_tasks_are_done_in_order_by_any_backend_and_few_are_taken(backend):
+    taken = []
+    tasks = (joblib.delayed(pow)(i, 2) for i in range(100) if not taken.append(i))
+    with joblib.parallel_config(backend, n_jobs=2):
+        results = in_order(tasks)
+        assert next(results) == 0
+        if isinstance(backend, ListsOnly):
+            assert taken == list(range(8))
+        assert list(results) == [i**2 for i in range(1, 100)]
+
+
+def test_tasks_of_a_worker_run_in_its_thread():
+    def inner(_):
+        tasks = (joblib.delayed(threading.get_ident)() for _ in range(3))
+        return {threading.get_ident(), *in_order(tasks, n_jobs=4)}
+
+    with joblib.parallel_config("threading"), Threads(2) as threads:
+        assert all(len(idents) == 1 for idents in threads.each(inner, range(3)))
 
 
 def test_a_worker_starts_no_threads_of_its_own():

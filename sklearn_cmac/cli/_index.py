@@ -32,12 +32,14 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
-from sklearn_cmac.collection import find_store, is_kept
+from sklearn_cmac.collection import find_store, is_kept, workers
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
+
+_SHARD = 32  # photos that a worker describes at a time
 
 # Options that say how a new index is made, and mean nothing for one that is there.
 _OF_NEW = (
@@ -118,10 +120,8 @@ def index_command(
             if backend is None:
                 report = index.update(folders, again=again, verbose=True)
             else:
-                from sklearn_cmac.collection import workers
-
                 with workers(backend, n_workers, address):
-                    report = index.update(folders, again=again, shards=True, verbose=True)
+                    report = index.update(folders, again=again, shard_size=_SHARD, verbose=True)
             show(report, index, list_failed, as_json)
 
 

@@ -16,6 +16,7 @@ from sklearn_cmac.collection._qdrant import QdrantEngine
 from sklearn_cmac.collection._qdrant_edge import QdrantEdgeEngine
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._stores import STORES, copy_vectors, find_store, open_store
+from sklearn_cmac.collection._workers import workers
 
 __all__ = [
     "ENGINES",
@@ -38,4 +39,5 @@ __all__ = [
     "is_kept",
     "match_nearest",
     "open_store",
+    "workers",
 ]

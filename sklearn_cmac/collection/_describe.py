@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -32,6 +34,7 @@ from sklearn_cmac.collection._exact import ExactEngine
 from sklearn_cmac.collection._flat import CATALOGUE, FlatEngine
 from sklearn_cmac.collection._regions import RegionTable
 from sklearn_cmac.collection._selection import Selection
+from sklearn_cmac.collection._shards import each_shard
 from sklearn_cmac.collection._stores import is_address, open_store
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint, identify
@@ -98,6 +101,7 @@ def describe_collection(
     engine: str | MakeEngine = "exact",
     witness: Witness | None = None,
     batch_size: int = 32,
+    shard_size: int | None = None,
     verbose: bool | int = False,
 ) -> Collection:
     """Describe photos for ranking. One that cannot be used stops no other.
@@ -122,6 +126,10 @@ def describe_collection(
     batch_size : int, default=32
         Photos whose descriptions are kept at a time: what is kept, a run that is stopped need not
         do again.
+    shard_size : int, optional
+        Photos that are described at a time by a worker of joblib's active backend, a process or a
+        machine (`workers`), and kept as they come back. Photos given as paths are read there.
+        Default: all are described in this process.
     verbose : bool or int, default=False
         Whether to show a progress bar.
 
@@ -132,7 +140,10 @@ def describe_collection(
     Raises
     ------
     ValueError
-        If folder or engine hold descriptions by another pipeline.
+        If folder or engine hold descriptions by another pipeline, or if a `shard_size` is given
+        with a `witness`, or a step that draws from a ``RandomState``.
+    RuntimeError
+        If workers died twice with no shard in between. What came back before is kept.
     """
     check_is_fitted(pipeline)
     photos = photos if isinstance(photos, (list, tuple)) else list(photos)
@@ -155,6 +166,7 @@ def describe_collection(
                 regions=regions,
                 witness=witness,
                 batch_size=batch_size,
+                shard_size=shard_size,
                 verbose=verbose,
             )
             release = getattr(found.engine, "release", None)
@@ -187,13 +199,14 @@ def describe_into(
     keep: Keeper | None = None,
     witness: Witness | None = None,
     batch_size: int = 32,
+    shard_size: int | None = None,
     verbose: bool | int = False,
 ) -> Collection:
     """The same, where engine and catalogue are somebody's own.
 
     Parameters
     ----------
-    pipeline, photos, regions, witness, batch_size, verbose
+    pipeline, photos, regions, witness, batch_size, shard_size, verbose
         As for `describe_collection`.
     make : callable
         Makes or opens the engine of a stamp.
@@ -206,9 +219,14 @@ def describe_into(
     -------
     Collection
     """
+    if shard_size is not None:
+        _check_shards(pipeline, shard_size, witness)
     run = _Run(Corridor(pipeline), regions, make, catalogue, witness, keep)
     with show_progress(None, len(photos), "describing", verbose) as bar:
-        run.add_all(photos, batch_size, bar.update)
+        if shard_size is None:
+            run.add_all(photos, batch_size, bar.update)
+        else:
+            run.add_shards(photos, shard_size, bar.update)
     return run.collection(photos)
 
 
@@ -221,6 +239,21 @@ def find_engine(engine: str | MakeEngine) -> MakeEngine:
     if is_address(engine):
         return lambda stamp, folder: open_store(engine, stamp)
     raise ValueError(f"engine is one of {sorted(ENGINES)} or an address, got {engine!r}")
+
+
+def _check_shards(pipeline: Any, size: int, witness: Witness | None) -> None:
+    if size < 1:
+        raise ValueError(f"a shard has at least one photo, got shard_size={size}")
+    if witness is not None:
+        raise ValueError(
+            "records stay with the workers that make them, so a witness sees none; leave out "
+            "witness or shard_size"
+        )
+    if Corridor(pipeline).draws:
+        raise ValueError(
+            "a step draws from a RandomState photo after photo, and workers take no turns; set "
+            "its random_state to a number, or leave out shard_size"
+        )
 
 
 @dataclass
@@ -314,6 +347,55 @@ class _Run:
                 raise
         self._keep(waiting, started)
 
+    def add_shards(self, photos: Sequence[Item], size: int, told: Callable[[int], object]) -> None:
+        """The same by workers: they read and describe a shard, and it is kept as it comes back."""
+        # An engine that is not open yet cannot say what is known; the first photo opens it.
+        first = 1 if self.engine is None else 0
+        with one_thread():
+            for part in (photos[:first], photos[first:]):
+                self._add_part(part, size, told)
+
+    def _add_part(self, photos: Sequence[Item], size: int, told: Callable[[int], object]) -> None:
+        started = time.perf_counter()
+        reads = self._known(photos, size)
+        start = 0
+
+        def keep(end: int, rows: dict[str, _Row | str]) -> None:
+            nonlocal start, started
+            batch = [(photos[i], reads.pop(i)) for i in range(start, end)]
+            self._keep([_Outcome(batch, rows, {})], started)
+            told(end - start)
+            start, started = end, time.perf_counter()
+
+        shards = _cut([i for i in range(len(photos)) if i not in reads], size)
+        work = partial(_describe_shard, self.corridor.pipeline, self.regions, os.getcwd())
+        described = each_shard(work, [[photos[i] for i in shard] for shard in shards])
+        for (found, rows), shard in zip(described, shards):
+            reads.update(zip(shard, found))
+            # Copies in several shards are described in each; the first counts.
+            rows = {id_: row for id_, row in rows.items() if id_ not in self.claimed}
+            self.claimed.update(rows)
+            keep(shard[-1] + 1, rows)
+        keep(len(photos), {})
+
+    def _known(self, photos: Sequence[Item], size: int) -> dict[int, _Read]:
+        """Of photos that need not be described: who they are, by position."""
+        files, reads = [], {}
+        for i, photo in enumerate(photos):
+            if isinstance(_source_of(photo), (str, os.PathLike)):
+                files.append(i)
+            else:
+                reads[i] = replace(_read(photo, self.annotated), item=None)
+        if self.engine is not None and len(self.engine):
+            work = partial(_read_shard, self.annotated, os.getcwd())
+            shards = [[photos[i] for i in shard] for shard in _cut(files, size)]
+            reads.update(zip(files, chain.from_iterable(each_shard(work, shards))))
+        return {
+            i: read
+            for i, read in reads.items()
+            if read.reason or (self.engine is not None and read.id in self.engine)
+        }
+
     def _read_all(self, items: Sequence[Item]) -> list[tuple[Item, _Read]]:
         return [(item, _read(item, self.annotated)) for item in items]
 
@@ -403,6 +485,55 @@ class _Run:
         return Collection(
             photos, self.names, self.ids, engine, self.failed, seconds, self.n_described
         )
+
+
+def _cut(positions: list[int], size: int) -> list[list[int]]:
+    return [positions[i : i + size] for i in range(0, len(positions), size)]
+
+
+def _source_of(item: Any) -> Any:
+    return getattr(getattr(item, "photo", item), "source", item)
+
+
+def _read_shard(annotated: bool, folder: str, shard: Sequence[Item]) -> list[_Read]:
+    """Who each photo of a shard is, in a worker."""
+    return [replace(_read_from(folder, item, annotated), item=None) for item in shard]
+
+
+def _describe_shard(
+    pipeline: Any, regions: bool, folder: str, shard: Sequence[Item]
+) -> tuple[list[_Read], dict[str, _Row | str]]:
+    """Who each photo of a shard is, and the rows of all that differ by id, in a worker."""
+    corridor = Corridor(pipeline)
+    annotated, at_once = corridor.reads_annotations, corridor.photos_at_once or len(shard)
+    reads: list[_Read] = []
+    rows: dict[str, _Row | str] = {}
+    for i in range(0, len(shard), at_once):
+        batch = [_read_from(folder, item, annotated) for item in shard[i : i + at_once]]
+        new = {photo.id: photo.item for photo in batch if photo.id and photo.id not in rows}
+        described = _describe(corridor, list(new.values()), regions, lambda *_: None)
+        rows.update(zip(new, map(_as_kept, described)))
+        reads += [replace(photo, item=None) for photo in batch]
+    return reads, rows
+
+
+def _read_from(folder: str, item: Item, annotated: bool) -> _Read:
+    """The same as `_read`, with a relative path as it is meant in this folder."""
+    path = _source_of(item)
+    if not isinstance(path, (str, os.PathLike)):
+        return _read(item, annotated)
+    asked = as_photo(item)
+    photo = asked.photo if isinstance(asked, Query) else asked
+    photo = replace(photo, source=os.path.join(folder, path))
+    read = _read(Query(photo, asked.box) if isinstance(asked, Query) else photo, annotated)
+    return replace(read, path=os.fspath(path))
+
+
+def _as_kept(row: _Row | str) -> _Row | str:
+    """A row with region vectors in half precision, as they are kept: it travels."""
+    if isinstance(row, str) or row[1] is None:
+        return row
+    return row[0], replace(row[1], vectors=row[1].vectors.astype(np.float16))
 
 
 def _read(item: Item, annotated: bool) -> _Read:

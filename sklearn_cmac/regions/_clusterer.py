@@ -11,7 +11,7 @@ from sklearn.base import ClusterMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from sklearn_cmac._flow import is_worker
+from sklearn_cmac._flow import in_order
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
@@ -77,10 +77,8 @@ class ClustererRegions(RegionStep):
         self.verbose = verbose
 
     def _propose_each(self, records: list[ActivationMap]) -> Iterable[Regions]:
-        # Where several photos are in flow already, each keeps to its thread.
-        n_jobs = 1 if is_worker() else self.n_jobs
-        jobs = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-        found = jobs(joblib.delayed(self._propose)(record) for record in records)
+        tasks = (joblib.delayed(self._propose)(record) for record in records)
+        found = in_order(tasks, self.n_jobs)
         return show_progress(found, len(records), "clustering maps", self.verbose)
 
     def _propose(self, record: ActivationMap) -> Regions:

@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._flow import in_order
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.corridor import Corridor
@@ -266,8 +267,7 @@ class Localization(RerankingStep):
         asking = askers(rankings, self.n_candidates)
         targets = [_target(query) for query in queries]
         # Photo by photo: each map is read, and its sums are taken, once for all queries.
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
-        found = jobs(
+        tasks = (
             joblib.delayed(
                 look_again(
                     collection,
@@ -277,6 +277,7 @@ class Localization(RerankingStep):
             )()
             for photo, asked in asking.items()
         )
+        found = in_order(tasks, self.n_jobs, prefer="threads")
         windows: list[dict[str, np.ndarray]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "localizing", self.verbose)
         gone = set()

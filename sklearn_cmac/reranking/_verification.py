@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from sklearn_cmac._flow import in_order
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
@@ -229,13 +230,13 @@ class SpatialVerification(RerankingStep):
         first = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
         asking = askers(rankings, self.n_candidates)
         # Photo by photo: the features of each are found once for all queries.
-        jobs = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator")
-        found = jobs(
+        tasks = (
             joblib.delayed(
                 look_again(collection, i, partial(self._verify, extractor, [asked[q] for q in qs]))
             )()
             for i, qs in asking.items()
         )
+        found = in_order(tasks, self.n_jobs)
         scores: list[dict[str, float]] = [{} for _ in queries]
         bar = show_progress(found, len(asking), "verifying", self.verbose)
         for counts, (photo, qs) in zip(bar, asking.items()):

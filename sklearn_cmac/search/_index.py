@@ -456,7 +456,9 @@ class RetrievalIndex:
 
     # -- adding and removing ------------------------------------------------------------------
 
-    def add(self, photos: Sequence[Item], verbose: bool = False) -> IndexReport:
+    def add(
+        self, photos: Sequence[Item], verbose: bool = False, *, shard_size: int | None = None
+    ) -> IndexReport:
         """Describe photos and add them. One that cannot be used stops no other.
 
         Parameters
@@ -467,13 +469,16 @@ class RetrievalIndex:
             and the others are reported.
         verbose : bool, default=False
             Whether to show a progress bar.
+        shard_size : int, optional
+            As for `describe_collection`: so many photos at a time are described by the workers of
+            joblib's active backend.
 
         Returns
         -------
         IndexReport
             Which were added, and why others were not.
         """
-        return self._add(check_photos(photos, self), verbose)
+        return self._add(check_photos(photos, self), verbose, shard_size)
 
     def update(
         self,
@@ -481,6 +486,7 @@ class RetrievalIndex:
         *,
         again: bool = False,
         verbose: bool = False,
+        shard_size: int | None = None,
     ) -> UpdateReport:
         """Make the index true to what is in folders: new, changed, moved and removed photos.
 
@@ -495,6 +501,8 @@ class RetrievalIndex:
             Whether to try photos again that could not be used, and have not changed.
         verbose : bool, default=False
             Whether to show a progress bar.
+        shard_size : int, optional
+            As for `add`.
 
         Returns
         -------
@@ -513,7 +521,7 @@ class RetrievalIndex:
         before = self._by_path(paths)
         stale = [path for path in paths if not _is_current(before.get(_key(path)), path, again)]
         gone = self._gone(roots, {_key(path) for path in paths})
-        n_described = self._add(stale, verbose).n_described if stale else 0
+        n_described = self._add(stale, verbose, shard_size).n_described if stale else 0
         after = self._by_path(paths)
         report = UpdateReport(skipped=skipped, n_described=n_described)
         self._sort_out(report, paths, before, after, {entry.id: entry.name for entry in gone})
@@ -546,7 +554,9 @@ class RetrievalIndex:
             self._items.pop(name, None)
         self._let_go()
 
-    def _add(self, photos: Sequence[Item], verbose: bool) -> IndexReport:
+    def _add(
+        self, photos: Sequence[Item], verbose: bool, shard_size: int | None = None
+    ) -> IndexReport:
         retriever = self._retriever
         self._begin_to_write()
         notes = _Notes(self._catalogue, photos)
@@ -557,6 +567,7 @@ class RetrievalIndex:
             notes,
             regions=self._keeps_regions,
             keep=self._keep_regions,
+            shard_size=shard_size,
             batch_size=self.batch_size,
             verbose=verbose,
         )
