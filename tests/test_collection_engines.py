@@ -402,6 +402,7 @@ def test_a_store_with_a_fault_is_caught_by_the_rule(tmp_path, monkeypatch, wrong
         Stamp("pipeline A", 12, regions=True),
         tolerance=1e-5,
         single_writer=True,
+        readers=True,
     )
     with pytest.raises(AssertionError, match=message):
         rule(case)

@@ -26,7 +26,7 @@ from sklearn_cmac.collection import (
     match_nearest,
     open_store,
 )
-from sklearn_cmac.testing import check_engine
+from sklearn_cmac.testing import check_engine, check_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
@@ -62,13 +62,14 @@ def regions(*photos):
 
 
 def test_edge_does_what_every_engine_must(tmp_path):
+    """But that no other process reads its folder while it is open."""
     names = count()
-    check_engine(lambda stamp, folder: open_store(f"qdrant:{tmp_path}/{next(names)}", stamp))
+    check_store(lambda: f"qdrant:{tmp_path}/{next(names)}", readers=False)
 
 
 def test_a_server_does_what_every_engine_must(server):
     names = count()
-    check_engine(lambda stamp, folder: open_store(f"{server[1]}/{next(names)}", stamp))
+    check_store(lambda: f"{server[1]}/{next(names)}", single_writer=False)
 
 
 def test_a_client_that_is_handed_over_does_what_every_engine_must():

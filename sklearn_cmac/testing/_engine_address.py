@@ -33,6 +33,8 @@ class StoreCase(Case):
     tolerance : float
     single_writer : bool
         Whether a second writer is refused.
+    readers : bool
+        Whether others can read while one writes.
     others : list of AnotherProcess, optional
         That are taken from it when they are needed; if there are none left, one is started.
     """
@@ -43,9 +45,11 @@ class StoreCase(Case):
         stamp: Stamp,
         tolerance: float,
         single_writer: bool,
+        readers: bool,
         others: list[AnotherProcess] | None = None,
     ):
-        self.new_uri, self.uri, self.single_writer = new_uri, new_uri(), single_writer
+        self.new_uri, self.uri = new_uri, new_uri()
+        self.single_writer, self.readers = single_writer, readers
         self._others = [] if others is None else others
         super().__init__(open_store(self.uri, stamp), tolerance)
 
@@ -128,12 +132,16 @@ def rule_two_writers(case: StoreCase) -> None:
 
 
 def rule_reader(case: StoreCase) -> None:
-    """A reader in another process sees what is acknowledged."""
+    """A reader in another process sees what is acknowledged, or is refused."""
     claim = "a reader in another process sees what is acknowledged"
     case.put(batch_of(0))
     deleted: list[str] = []
     with case.another_process() as other:
-        error = other.ask("open", case.uri, {"read_only": True})
+        error = other.ask("open", case.uri, {"read_only": True, "timeout": 0})
+        if not case.readers:
+            kind, _ = error or ("no error", "")
+            assert kind == "InUseError", f"a reader is refused: an InUseError; it got {error}"
+            return
         assert error is None, f"{claim}; it got {error}"
         for number in range(4):
             if number:

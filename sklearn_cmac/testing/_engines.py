@@ -67,7 +67,11 @@ def check_engine(make: Callable[..., Engine], tolerance: float = 1e-5) -> None:
 
 
 def check_store(
-    new_uri: Callable[[], str], *, single_writer: bool = True, tolerance: float = 1e-5
+    new_uri: Callable[[], str],
+    *,
+    single_writer: bool = True,
+    readers: bool = True,
+    tolerance: float = 1e-5,
 ) -> None:
     """Hold an engine that has an address against plain arithmetic, other processes and kills.
 
@@ -78,6 +82,8 @@ def check_store(
         each rule, without arguments.
     single_writer : bool, default=True
         Whether a second writer is refused. Otherwise both must write.
+    readers : bool, default=True
+        Whether other processes can read while one writes. Otherwise they must be refused.
     tolerance : float, default=1e-5
         How far scores may be from the exact ones.
 
@@ -97,7 +103,7 @@ def check_store(
     - What was closed is there when it is opened again, with its stamp or without one. Another
       stamp is a `ValueError` that names both; nothing there, a `FileNotFoundError`.
     - A second writer gets an `InUseError` that names the first one's process, or writes.
-    - A reader in another process sees what is acknowledged.
+    - A reader in another process sees what is acknowledged, or gets an `InUseError`.
     - Whenever a writer is killed, what was acknowledged is there, of what was not all or nothing,
       and writing goes on.
     - It pickles as the address.
@@ -119,7 +125,7 @@ def check_store(
         # They import what they need while rules are tried that do not need them.
         others = [stack.enter_context(AnotherProcess()) for _ in range(N_PROCESSES)]
         for rule, stamp in rules:
-            _try(rule, StoreCase(new_uri, stamp, tolerance, single_writer, others))
+            _try(rule, StoreCase(new_uri, stamp, tolerance, single_writer, readers, others))
 
 
 def _try(rule: Callable[[Any], None], case: Case) -> None:
