@@ -22,6 +22,7 @@ from sklearn_cmac import (
     pipelines,
     shipped_whitening,
 )
+from sklearn_cmac.evaluation._run import _describe_system
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.networks import WeightsError, get_backbone
 from sklearn_cmac.pipelines import fit_to_search
@@ -207,6 +208,12 @@ def test_a_whitening_that_does_not_fit_is_not_taken(pipeline, monkeypatch):
     whitener = pipeline.named_steps.get("whiten")
     monkeypatch.setattr(Pipeline, "fit", lambda self, X: self)
     assert fit_to_search(pipeline, ["a.jpg"]).named_steps.get("whiten") is whitener
+
+
+def test_an_evaluation_says_what_the_shipped_whitening_was_fitted_on():
+    pipeline = make_mac_pipeline(whiten=ShippedWhitener())
+    pipeline["features"].fit([])
+    assert "Paris6k" in _describe_system(pipeline)["whitened with"]["photos"]
 
 
 def test_a_whitener_says_what_it_was_fitted_on(rng):
