@@ -25,8 +25,10 @@ from sklearn_cmac.regions import (
 from sklearn_cmac.shipped_whitening import SHIPPED, ShippedWhitener
 from sklearn_cmac.whitening import RegionWhitener
 
-# With so many photos, a whitening that is fitted on them serves as well as the shipped one.
-OWN_WHITENING_FROM = 500
+# Fewer photos are whitened as other photos were, more by themselves, with so much shrinkage at
+# least: docs/measurements.md has what serves 20, 50, 200 and 500.
+OWN_WHITENING_FROM = 100
+OWN_SHRINKAGE = 10.0
 
 
 class Tokens(NamedTuple):
@@ -409,13 +411,15 @@ def fit_to_search(pipeline: Pipeline, photos: Sequence[Item]) -> Pipeline:
     """Fit a pipeline on the photos that it is to search, with the whitening that serves so many.
 
     Fewer than `OWN_WHITENING_FROM` photos are whitened as the photos of the installed whitening
-    were, if there is one for the pipeline's network; others by a whitening of their own.
-    To measure retrieval, use `fit`, on other photos.
+    were, and others by their own, with a shrinkage of `OWN_SHRINKAGE` at least: what few objects
+    differ in is much of their variance, which full whitening takes away. A network for which no
+    whitening is installed, or one learned from labels, is fitted as it is. To measure retrieval,
+    use `fit`, on other photos.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Its step `whiten` may be exchanged.
+        Its step `whiten` may be exchanged, or its shrinkage raised.
     photos : sequence of photos
 
     Returns
@@ -433,8 +437,12 @@ def fit_to_search(pipeline: Pipeline, photos: Sequence[Item]) -> Pipeline:
     ShippedWhitener()
     """
     photos = list(photos)
-    if len(photos) < OWN_WHITENING_FROM and _takes_shipped_whitening(pipeline):
-        pipeline.set_params(whiten=ShippedWhitener(pipeline[0].network.name))
+    if _takes_shipped_whitening(pipeline):
+        if len(photos) < OWN_WHITENING_FROM:
+            pipeline.set_params(whiten=ShippedWhitener(pipeline[0].network.name))
+        else:
+            shrinkage = max(pipeline["whiten"].shrinkage, OWN_SHRINKAGE)
+            pipeline.set_params(whiten__shrinkage=shrinkage)
     return pipeline.fit(photos)
 
 

@@ -22,6 +22,7 @@ from sklearn_cmac import (
     pipelines,
     shipped_whitening,
 )
+from sklearn_cmac.evaluation._run import _describe_system
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.networks import WeightsError, get_backbone
 from sklearn_cmac.pipelines import fit_to_search
@@ -181,7 +182,15 @@ def test_few_photos_take_the_shipped_whitening_and_many_their_own(scenes, monkey
     assert few["whiten"].provenance_["summary"].startswith("shipped with efficientnet_lite0")
     assert few.transform(scenes.photos[:1]).shape == (1, 512)
     many = fit_to_search(clone(pipeline), scenes.photos[:5])
-    assert many["whiten"].provenance_["summary"] == "own, fitted on 5 photos, shrinkage 1.0"
+    assert many["whiten"].provenance_["summary"] == "own, fitted on 5 photos, shrinkage 10.0"
+    damped = fit_to_search(clone(pipeline).set_params(whiten__shrinkage=30.0), scenes.photos[:5])
+    assert damped["whiten"].shrinkage == 30
+
+
+@pytest.mark.parametrize(("n", "whitener"), [(99, ShippedWhitener), (100, RegionWhitener)])
+def test_a_hundred_photos_are_enough_for_a_whitening_of_their_own(n, whitener, monkeypatch):
+    monkeypatch.setattr(Pipeline, "fit", lambda self, X: self)
+    assert isinstance(fit_to_search(make_mac_pipeline(), ["a.jpg"] * n)["whiten"], whitener)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +208,12 @@ def test_a_whitening_that_does_not_fit_is_not_taken(pipeline, monkeypatch):
     whitener = pipeline.named_steps.get("whiten")
     monkeypatch.setattr(Pipeline, "fit", lambda self, X: self)
     assert fit_to_search(pipeline, ["a.jpg"]).named_steps.get("whiten") is whitener
+
+
+def test_an_evaluation_says_what_the_shipped_whitening_was_fitted_on():
+    pipeline = make_mac_pipeline(whiten=ShippedWhitener())
+    pipeline["features"].fit([])
+    assert "Paris6k" in _describe_system(pipeline)["whitened with"]["photos"]
 
 
 def test_a_whitener_says_what_it_was_fitted_on(rng):
