@@ -26,6 +26,8 @@ def info_command(index: Path, as_json: bool) -> None:
         return
     width = max(map(len, about))
     for what, value in about.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {version}" for name, version in value.items())
         click.echo(f"{what:{width}}  {value}")
 
 
