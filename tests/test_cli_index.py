@@ -166,6 +166,10 @@ def test_an_index_is_exported_and_imported(place, capsys):
         (["index", "photos", "--system", "mac"], "--system would make it anew; name another with"),
         (["index", "photos", "--vectors", "redis:x", "--index", "x.cmac"], "'redis' is none of"),
         (["index", "empty"], "empty: has no image file"),
+        (
+            ["search", "photos", "photos/object-00-scene-0.png", "--system", "mac"],
+            "system rmac, not",
+        ),
         (["check", "photos"], "photos: is no index"),
         (["info", "nowhere"], "'nowhere' does not exist"),
         (["import", "photos", "x.cmac"], "export.json: is missing"),

@@ -413,3 +413,49 @@ with RetrievalIndex.open(path, trust=TRUST) as index:
     with opened(kept) as index:
         index.remove([index.names[0]])
         assert len(index) == 17
+
+
+def test_a_search_is_kept_to_a_folder(kept, photos, tmp_path):
+    other = tmp_path / "other"
+    write_photos(other, [20, 21])
+    shutil.copy2(photos / "0003.png", other / "copy.png")
+    with opened(kept) as index:
+        index.update(other)
+        everywhere = index.search(photos / "0003.png", 11)
+        found = index.search(photos / "0003.png", 11, below=other)
+        assert found == [result for result in everywhere if Path(result.name).parent == other]
+        assert sorted(names(found)) == ["0020.png", "0021.png", "copy.png"]
+        assert names(index.search(photos / "0003.png", 1, below=other)) == ["copy.png"]
+        with pytest.raises(ValueError, match="the index holds no photos below it"):
+            index.search(photos / "0003.png", below=tmp_path / "nowhere")
+
+
+def test_an_edited_photo_keeps_the_name_that_it_was_given(kept, photos):
+    with opened(kept) as index:
+        index.remove([str(photos / "0002.png")])
+        index.add([Photo(photos / "0002.png", name="church")])
+        write_photos(photos, [2], seed=1)
+        report = index.update(photos)
+        assert (report.changed, len(index)) == (["church"], 8)
+
+
+def test_a_store_beside_the_index_moves_with_it(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with RetrievalIndex.create("photos.cmac", make_light(), store="vectors") as index:
+        index.update("photos")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("photos", "photos.cmac", "vectors"):
+        shutil.move(name, elsewhere)
+    with opened(elsewhere / "photos.cmac") as index:
+        assert names(index.search(elsewhere / "photos" / "0004.png", 1)) == ["0004.png"]
+
+
+def test_a_catalogue_that_would_do_more_than_keep_is_refused(kept):
+    import sqlite3
+
+    with sqlite3.connect(kept / "catalogue.sqlite") as database:
+        database.execute("CREATE TRIGGER t AFTER DELETE ON photos BEGIN DELETE FROM rows; END")
+    database.close()
+    with pytest.raises(ValueError, match=r"catalogue\.sqlite: is no catalogue"):
+        opened(kept)

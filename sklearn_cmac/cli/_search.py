@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
@@ -48,6 +49,7 @@ from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
     "--box", type=parse_box, metavar="X0,Y0,X1,Y1", help="Where the object is, in pixels."
 )
 @click.option("-n", "--n-results", type=click.IntRange(min=1), default=10, help="Photos to show.")
+@click.option("--below", type=PATH, help="Find photos in this folder and its sub-folders only.")
 @click.option("--html", type=NEW_FILE, help="Write a page with the ranked pictures.")
 @json_option
 @click.option(
@@ -74,6 +76,7 @@ def search_command(
     query: Path,
     box: Box | None,
     n_results: int,
+    below: Path | None,
     html: Path | None,
     as_json: bool,
     path: Path | None,
@@ -101,7 +104,8 @@ def search_command(
     with maps_beside(path) as scratch:
         given = read_pipeline(file, trust) if file else None
         if is_kept(path):
-            index = RetrievalIndex.open(path, trust=trust)
+            index = RetrievalIndex.open(path, trust=trust, read_only=folder is None)
+            _check_system(index, system)
             if given is not None:
                 index.pipeline = with_steps(given)
         else:
@@ -118,13 +122,23 @@ def search_command(
                 _look_through(index, folder)
             if rerank or expand:
                 index.pipeline = with_steps(index.pipeline, rerank, expand)
-            results = index.search(asked, n_results)
+            results = index.search(asked, n_results, below=below)
         _print(results, as_json)
         if html:
             pictures = [result_figure(r.name, r) for r in results if _is_there(r.name)]
             rows = [query_row(asked, pipeline), Ranking("Best first", pictures)]
             write_page(html, f"Photos like {query.name}", [(f"In {where}", rows)])
             click.echo(f"page: {html.resolve()}", err=True)
+
+
+def _check_system(index: RetrievalIndex, system: str) -> None:
+    """Refuse to answer with another system than is asked for."""
+    told = click.get_current_context().get_parameter_source("system")
+    kept = index.info().get("system")
+    if told == ParameterSource.COMMANDLINE and system != kept:
+        raise click.UsageError(
+            f"{index.path} was made with system {kept}, not {system}; name another with --index"
+        )
 
 
 def _check_query(asked: Photo | Query, given: Pipeline | Retriever) -> None:

@@ -39,7 +39,8 @@ class Database:
         self.read_only = read_only
         self._lock = threading.RLock()
         self._changed = False
-        self._connection = self._connect()
+        with self._errors():
+            self._connection = self._connect()
         try:
             found = self.all("PRAGMA user_version")[0][0]
             if found not in (0, VERSION):
@@ -47,6 +48,10 @@ class Database:
                     f"{path}: has format {found}, and this version of sklearn_cmac reads format "
                     f"{VERSION}; make the index again, or use the version that made it"
                 )
+            # What a file from somebody else says is not run.
+            self.all("PRAGMA trusted_schema = OFF")
+            if self.all("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')"):
+                raise DamageError(f"{path}: is no catalogue (it has triggers or views)")
             # The end of a transaction is on the disk when it is reported.
             self.all("PRAGMA synchronous = FULL")
             self._seen = self._version()
@@ -64,16 +69,17 @@ class Database:
             found = self._connected(f"{place}?mode=ro")
             found.execute("PRAGMA user_version").fetchone()
             return found
-        except (OSError, sqlite3.OperationalError):
+        except sqlite3.OperationalError as error:
             # Readers, too, leave a note beside the file, which in a folder that nobody can write
             # to is neither possible nor needed.
+            if "open" not in str(error) and "readonly" not in str(error):
+                raise
             return self._connected(f"{place}?mode=ro&immutable=1")
 
     def _connected(self, name: str) -> sqlite3.Connection:
-        with self._errors():
-            return sqlite3.connect(
-                name, _PATIENCE, isolation_level=None, check_same_thread=False, uri=True
-            )
+        return sqlite3.connect(
+            name, _PATIENCE, isolation_level=None, check_same_thread=False, uri=True
+        )
 
     def make(self, schema: str) -> None:
         """Make tables that are not there."""

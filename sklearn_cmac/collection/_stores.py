@@ -118,6 +118,25 @@ def find_store(uri: str | os.PathLike[str]) -> Callable[..., Any]:
     return getattr(import_module(module), name)
 
 
+def seen_from(uri: str, folder: str | os.PathLike[str]) -> str:
+    """The address with its folder, if it names one, relative to another folder."""
+    return _with_folder(uri, lambda path: os.path.relpath(path, folder))
+
+
+def seen_within(uri: str, folder: str | os.PathLike[str]) -> str:
+    """The address whose folder was relative to another."""
+    return _with_folder(uri, lambda path: os.path.normpath(os.path.join(folder, path)))
+
+
+def _with_folder(uri: str, change: Callable[[str], str]) -> str:
+    scheme = _scheme_of(uri)
+    head, rest = (f"{scheme}:", uri[len(scheme) + 1 :]) if scheme else ("", uri)
+    if rest.startswith("//"):  # a server
+        return uri
+    path, mark, options = rest.partition("?") if scheme else (rest, "", "")
+    return f"{head}{change(path)}{mark}{options}"
+
+
 def _scheme_of(uri: str | os.PathLike[str]) -> str:
     """The scheme of an address, "" of a folder; a drive's letter is no scheme."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri) if isinstance(uri, str) else None

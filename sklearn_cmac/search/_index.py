@@ -41,6 +41,8 @@ from sklearn_cmac.collection._details import Details, pack_regions, unpack_regio
 from sklearn_cmac.collection._flat import CATALOGUE
 from sklearn_cmac.collection._lock import WriterLock
 from sklearn_cmac.collection._scores import row_blocks
+from sklearn_cmac.collection._selection import Selection
+from sklearn_cmac.collection._stores import seen_from, seen_within
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.fingerprints import fingerprint
@@ -52,7 +54,7 @@ from sklearn_cmac.persistence import (
     read_manifest,
     save_pipeline,
 )
-from sklearn_cmac.photos import Item, Query
+from sklearn_cmac.photos import Item, Photo, Query
 from sklearn_cmac.reranking import DescribedQuery, RegionMatch, match_regions
 from sklearn_cmac.search._indexed import IndexedPhotos
 from sklearn_cmac.search._report import IndexReport, UpdateReport
@@ -129,15 +131,26 @@ class RetrievalIndex:
 
     def __init__(self, pipeline: Any, batch_size: int = 32):
         check_is_fitted(pipeline)
-        self.batch_size = batch_size
-        self.path: Path | None = None
-        self._pipeline: Any = pipeline
-        self._trust: Sequence[str] = ()
-        self._catalogue = Catalogue(Database(None))
-        self._details: Details | None = None  # only in a folder
+        self._begin(pipeline, batch_size, Catalogue(Database(None)))
+
+    def _begin(
+        self,
+        pipeline: Any,
+        batch_size: int,
+        catalogue: Catalogue,
+        path: Path | None = None,
+        timeout: float = 5.0,
+        trust: Sequence[str] = (),
+    ) -> None:
+        self.batch_size, self.path = batch_size, path
+        self._pipeline, self._trust, self._catalogue = pipeline, trust, catalogue
         self._engine: Engine | None = None
         self._items: dict[str, Item] = {}  # by name, to look at again what is in no file
         self._prepared: Prepared | None = None
+        self._n_prepared = 0
+        # Only in a folder: where regions are, and the right to write.
+        self._details = None if path is None else Details(catalogue.database, path)
+        self._writer = None if path is None else WriterLock(path, timeout)
 
     # -- in a folder --------------------------------------------------------------------------
 
@@ -184,43 +197,34 @@ class RetrievalIndex:
         ValueError
             If the pipeline has a part that cannot be kept without code.
         """
-        index = cls(pipeline, batch_size)
+        check_is_fitted(pipeline)
         path = Path(path)
         if path.exists() and any(path.iterdir()):
             raise FileExistsError(f"{path}: is not empty; open it, or choose another folder")
         if store is not None:
             find_store(store)
         path.mkdir(parents=True, exist_ok=True)
+        index = cls.__new__(cls)
+        root = path.parent if root is None else root
         try:
-            index._found(path, regions, store, root, provenance)
+            index._begin(pipeline, batch_size, Catalogue(Database(path / CATALOGUE), root), path)
+            retriever = index._retriever
+            save_pipeline(retriever, path / PIPELINE, provenance)
+            index._catalogue.about = {
+                "root": os.path.relpath(root, path),
+                "store": None if store is None else seen_from(os.fspath(store), path),
+                "pipeline": fingerprint(Corridor(retriever.pipeline_).pipeline),
+                "regions": "regions" in retriever.needs if regions is None else regions,
+                "made": time.strftime("%Y-%m-%d %H:%M:%S"),
+            }
+            dimension = Corridor(retriever.pipeline_).dimension
+            if dimension is not None:
+                index._open_engine(index._stamp(dimension))
         except BaseException:
             index.close()
             shutil.rmtree(path)
             raise
         return index
-
-    def _found(
-        self,
-        path: Path,
-        regions: bool | None,
-        store: str | None,
-        root: str | os.PathLike[str] | None,
-        provenance: dict[str, Any] | None,
-    ) -> None:
-        """Make what an index in a folder consists of."""
-        retriever = self._retriever
-        save_pipeline(retriever, path / PIPELINE, provenance)
-        self._keep_in(path, root)
-        self._catalogue.about = {
-            "root": os.path.relpath(path.parent if root is None else root, path),
-            "store": store,
-            "pipeline": fingerprint(Corridor(retriever.pipeline_).pipeline),
-            "regions": "regions" in retriever.needs if regions is None else regions,
-            "made": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
-        dimension = Corridor(retriever.pipeline_).dimension
-        if dimension is not None:
-            self._open_engine(self._stamp(dimension))
 
     @classmethod
     def open(
@@ -266,12 +270,10 @@ class RetrievalIndex:
         if not (path / CATALOGUE).exists():
             raise FileNotFoundError(f"{path}: is no index; make one with RetrievalIndex.create")
         index = cls.__new__(cls)
-        index.batch_size, index._trust, index._pipeline = batch_size, trust, pipeline
-        index._items, index._prepared, index._engine = {}, None, None
-        index._keep_in(path, None, read_only, timeout)
-        about = index._catalogue.about
+        catalogue = Catalogue(Database(path / CATALOGUE, read_only))
+        index._begin(pipeline, batch_size, catalogue, path, timeout, trust)
         try:
-            index._catalogue.root = os.path.normpath(path / about["root"])
+            catalogue.root = os.path.normpath(path / catalogue.about["root"])
             if pipeline is not None:
                 check_is_fitted(pipeline)
                 index._check_pipeline(pipeline)
@@ -382,7 +384,7 @@ class RetrievalIndex:
         if self._engine is not None:
             self._engine.close()
         self._catalogue.close()
-        if self.path is not None:
+        if self._writer is not None:
             self._writer.release()
 
     def __enter__(self) -> RetrievalIndex:
@@ -521,7 +523,8 @@ class RetrievalIndex:
         before = self._by_path(paths)
         stale = [path for path in paths if not _is_current(before.get(_key(path)), path, again)]
         gone = self._gone(roots, {_key(path) for path in paths})
-        n_described = self._add(stale, verbose, shard_size).n_described if stale else 0
+        items = [_named(path, before.get(_key(path))) for path in stale]
+        n_described = self._add(items, verbose, shard_size).n_described if items else 0
         after = self._by_path(paths)
         report = UpdateReport(skipped=skipped, n_described=n_described)
         self._sort_out(report, paths, before, after, {entry.id: entry.name for entry in gone})
@@ -636,7 +639,13 @@ class RetrievalIndex:
 
     # -- searching ----------------------------------------------------------------------------
 
-    def search(self, query: Item, n_results: int = 10) -> list[SearchResult]:
+    def search(
+        self,
+        query: Item,
+        n_results: int = 10,
+        *,
+        below: str | os.PathLike[str] | None = None,
+    ) -> list[SearchResult]:
         """The photos most like the query, best first.
 
         Parameters
@@ -645,6 +654,8 @@ class RetrievalIndex:
             A `Query` asks for what its box shows, a photo for all of it.
         n_results : int, default=10
             1 at least.
+        below : path, optional
+            Only photos in this folder and its sub-folders are found.
 
         Returns
         -------
@@ -666,22 +677,48 @@ class RetrievalIndex:
         if self._engine is None or not len(self._engine):
             raise ValueError("the index holds no photos; add some first")
         queries = self._retriever.describe_queries([query])
+        if below is not None:
+            return self._search_below(queries, n_results, below)
         k = n_results
         while True:
             n = len(self._engine)
-            results = self._ranked(queries, k)
+            results = self._ranked(queries, self._photos(), k)
             if len(self._engine) < n:
                 continue  # photos turned out to be damaged, and count as absent from now on
             if len(results) >= n_results or k >= n:
                 return results[:n_results]
             k *= 4  # what a run that was killed described and did not name has no rank
 
-    def _ranked(self, queries: list[DescribedQuery], k: int) -> list[SearchResult]:
+    def _search_below(
+        self, queries: list[DescribedQuery], n_results: int, folder: str | os.PathLike[str]
+    ) -> list[SearchResult]:
         assert self._engine is not None
-        if self._prepared is None:
+        inside = os.path.join(_key(os.fspath(folder)), "")
+        own = [e for e in self._catalogue.entries(DESCRIBED) if _key(e.path).startswith(inside)]
+        names = {entry.name for entry in own}
+        ids = [entry.id for entry in own if entry.id in self._engine]
+        if not ids:
+            raise ValueError(f"{folder}: the index holds no photos below it")
+        some = IndexedPhotos(self._catalogue, Selection(self._engine, ids), self._items)
+        prepared = self._retriever.prepare(cast(Collection, some))
+        # A photo's copies elsewhere stand beside it.
+        found = self._ranked(queries, prepared, len(self))
+        return [result for result in found if result.name in names][:n_results]
+
+    def _photos(self) -> Prepared:
+        """All photos, and what the steps have worked out of them."""
+        assert self._engine is not None
+        n = len(self._engine)
+        if self._prepared is None or self._n_prepared != n:
             photos = IndexedPhotos(self._catalogue, self._engine, self._items)
             self._prepared = self._retriever.prepare(cast(Collection, photos))
-        (ranked,) = self._retriever.rank_prepared(queries, self._prepared, k=k)
+            self._n_prepared = n
+        return self._prepared
+
+    def _ranked(
+        self, queries: list[DescribedQuery], prepared: Prepared, k: int
+    ) -> list[SearchResult]:
+        (ranked,) = self._retriever.rank_prepared(queries, prepared, k=k)
         scores = ranked.scores.tolist()
         names = [self._catalogue.numbered(number) for number in ranked.order.tolist()]
         return [SearchResult(e.name, score) for e, score in zip(names, scores) if e is not None]
@@ -802,24 +839,10 @@ class RetrievalIndex:
             return "regions" in self._retriever.needs
         return self._catalogue.about["regions"]
 
-    def _keep_in(
-        self,
-        path: Path,
-        root: str | os.PathLike[str] | None,
-        read_only: bool = False,
-        timeout: float = 5.0,
-    ) -> None:
-        self.path = path
-        self._writer = WriterLock(path, timeout)
-        root = path.parent if root is None else root
-        database = Database(path / CATALOGUE, read_only)
-        self._catalogue = Catalogue(database, root)
-        self._details = Details(database, path)
-
     def _begin_to_write(self) -> None:
         """Wait for the right to write, before anything is changed."""
         self._prepared = None
-        if self.path is not None:
+        if self._writer is not None:
             if self._catalogue.database.read_only:
                 raise InUseError(f"{self.path}: was opened to be read only")
             self._writer.acquire()
@@ -841,9 +864,11 @@ class RetrievalIndex:
     def _opened(self, stamp: Stamp | None = None) -> Engine:
         """The engine that keeps the vectors of an index in a folder."""
         assert self.path is not None
+        assert self._writer is not None
         read_only, timeout = self._catalogue.database.read_only, self._writer.timeout
         store = self._catalogue.about["store"]
         if store:
+            store = seen_within(store, self.path)
             return open_store(store, stamp, read_only=read_only, timeout=timeout)
         return FlatEngine(self.path, stamp, read_only=read_only, writer=self._writer)
 
@@ -939,6 +964,11 @@ def _is_current(entry: CatalogueEntry | None, path: str, again: bool) -> bool:
         return False
     same = (entry.size, entry.mtime) == file_facts(path)
     return same and entry.noted - entry.mtime > _TICK
+
+
+def _named(path: str, entry: CatalogueEntry | None) -> Item:
+    """A file under the name that it has in the index."""
+    return path if entry is None or entry.name == entry.path else Photo(path, name=entry.name)
 
 
 def _key(path: str) -> str:
