@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import unicodedata
+import warnings
 
 import numpy as np
 import pytest
@@ -475,3 +476,34 @@ def test_damage_of_any_byte_is_noticed_and_nothing_wrong_is_answered(tmp_path, r
         np.testing.assert_array_equal(found.get(ids), rows)
         found.close()
     assert noticed >= (len(positions) if step == 1 else 5)
+
+
+def test_a_commit_that_was_not_taken_note_of_is_not_written_over(tmp_path, monkeypatch):
+    """Ctrl-C between the commit and the note of it: the next rows took the place of these."""
+    engine = FlatEngine(tmp_path, Stamp("p", 2))
+    rows = np.eye(2, dtype=np.float32)
+
+    def interrupted(self, dead, ids):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FlatEngine, "_forget", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.upsert(["a"], rows[:1])
+    engine.upsert(["b"], rows[1:])
+    np.testing.assert_array_equal(engine.get(["a", "b"]), rows)
+    assert engine.check() == []
+
+
+def test_a_reader_that_had_not_read_yet_when_files_were_exchanged(tmp_path):
+    writer = FlatEngine(tmp_path, Stamp("p", 2))
+    writer.upsert(["a", "b", "c"], np.eye(3, 2, dtype=np.float32))
+    reader = FlatEngine(tmp_path, read_only=True)
+    assert len(reader) == 3
+    writer.delete(["a"])
+    reader._sync = lambda: None  # it looked just before
+    writer.compact()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (ids,), _ = reader.kneighbors(np.ones((1, 2), np.float32), 3)
+    assert sorted(ids) == ["b", "c"]

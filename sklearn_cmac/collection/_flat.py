@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -155,6 +154,7 @@ class FlatEngine(RowEngine):
             self.folder.mkdir(parents=True, exist_ok=True)
         self._writer = WriterLock(self.folder, timeout) if writer is None else writer
         self._tidied = False
+        self._stale = False  # between a commit and taking note of it
         self.database = Database(self.folder / CATALOGUE, read_only)
         try:
             self.stamp = self._open(stamp)
@@ -223,6 +223,7 @@ class FlatEngine(RowEngine):
         self._begin_to_write()
         before = self._state
         rows, after = _append(self._files, before, ids, descriptors, regions)
+        self._stale = True
         with self.database.transaction():
             dead = self._bury(ids)
             self._insert("rows", rows)
@@ -239,6 +240,7 @@ class FlatEngine(RowEngine):
         gone = [id_ for id_ in ids if id_ in self or id_ in self._damaged]
         if gone:
             self._begin_to_write()
+            self._stale = True
             with self.database.transaction():
                 dead = self._bury(gone)
             self._forget(dead, gone)
@@ -336,16 +338,16 @@ class FlatEngine(RowEngine):
 
     def _at_once(self, work: Callable[[], _Answer]) -> _Answer:
         """What work answers, all of it from one state of the catalogue."""
-        for attempt in count():
+        for attempt in range(2 * _TRIES):
             with self.database.snapshot() if attempt >= _TRIES else nullcontext():
                 self._load() if attempt else self._sync()
                 with suppress(_Moved):
                     return work()
-        raise AssertionError
+        raise DamageError(f"{self.folder / CATALOGUE}: is damaged (rows have no ids)")
 
     def _sync(self) -> None:
-        """Take note of what others have written."""
-        if self.database.others_wrote():
+        """Take note of what others have written, or this process when it was interrupted."""
+        if self.database.others_wrote() or self._stale:
             self._load()
 
     def _load(self) -> None:
@@ -363,6 +365,7 @@ class FlatEngine(RowEngine):
             self._checked_regions = bytearray()
         self._state = state
         self._all_ids = None
+        self._stale = False
         for (row,) in self.database.of_keys(
             "SELECT row FROM rows WHERE id IN ({})", sorted(self._damaged)
         ):
@@ -424,6 +427,7 @@ class FlatEngine(RowEngine):
         self._state.hidden[list(dead)] = True
         self._damaged.difference_update(ids)
         self._all_ids = None
+        self._stale = False
 
     def _has_state(self) -> bool:
         made = self.database.all("SELECT 1 FROM sqlite_master WHERE name = 'state'")
@@ -502,10 +506,17 @@ class FlatEngine(RowEngine):
         return self._state.hidden
 
     def _descriptors(self) -> np.ndarray:
-        found = self._files["descriptors"].rows(self._state.end)
+        found = self._rows_in("descriptors", self._state.end)
         if len(found) < self._state.end:  # the file was cut: what is missing is noticed by `_look`
             missing = np.zeros((self._state.end - len(found), self.stamp.dimension), np.float32)
             return np.concatenate([found, missing])
+        return found
+
+    def _rows_in(self, name: str, end: int) -> np.ndarray:
+        """Rows of a file, `end` or as many as there are."""
+        found = self._files[name].rows(end)
+        if len(found) < end and self._is_stale():  # by now there are new files
+            raise _Moved
         return found
 
     def _look(self, rows: slice | np.ndarray) -> None:
@@ -518,7 +529,7 @@ class FlatEngine(RowEngine):
             n, sum_ = self._state.blocks.get(block, (0, 0))
             if self._checked.get(block, 0) != n:
                 start = block * _BLOCK
-                here = self._files["descriptors"].rows(self._state.end)[start : start + n]
+                here = self._rows_in("descriptors", self._state.end)[start : start + n]
                 if len(here) < n or _checksum(here) != sum_:
                     self._look_singly(start, n)
                 self._checked[block] = n
@@ -527,7 +538,7 @@ class FlatEngine(RowEngine):
         file = self._files["descriptors"]
         command = "SELECT * FROM rows WHERE row >= ? AND row < ?"
         for row in self._whole(self.database.all(command, (start, start + n))):
-            here = file.rows(self._state.end)[row.row : row.row + 1]
+            here = self._rows_in("descriptors", self._state.end)[row.row : row.row + 1]
             if len(here) < 1 or _checksum(here) != row.descriptor_checksum:
                 self._hide(row.row, row.id, file.path)
 
@@ -536,7 +547,7 @@ class FlatEngine(RowEngine):
         if not self.stamp.regions:
             raise ValueError("no region vectors are kept here")
         vectors, weights = (
-            self._files[name].rows(self._state.region_end) for name in ("vectors", "weights")
+            self._rows_in(name, self._state.region_end) for name in ("vectors", "weights")
         )
         self._checked_regions.extend(bytes(self._state.end - len(self._checked_regions)))
         places = {row.row: row for row in self._catalogued(rows)}
