@@ -104,6 +104,16 @@ def test_each_change_costs_what_it_must(kept, photos):
         assert "0002.png" not in names(results)
 
 
+def test_copies_that_are_gone_are_each_counted(kept, photos):
+    shutil.copy2(photos / "0003.png", photos / "copy.png")
+    with opened(kept) as index:
+        index.update(photos)
+        for name in ("0003.png", "copy.png"):
+            (photos / name).unlink()
+        assert sorted(names_of(index.update(photos).removed)) == ["0003.png", "copy.png"]
+        assert (len(index), len(index.engine)) == (7, 7)
+
+
 def names_of(paths):
     return [Path(path).name for path in paths]
 

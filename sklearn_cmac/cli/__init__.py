@@ -36,6 +36,8 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    epilog="Exit status: 0 done; 1 check found damage; 2 it cannot be done, for the reason in the "
+    "one line on standard error; 130 stopped by Ctrl-C.",
     no_args_is_help=False,
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -77,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 2 on input that cannot be used, with one line on standard error that says
-        why; 130 if it was stopped by Ctrl-C.
+        Exit status: 0; 1 if `cmac check` found damage; 2 on input that cannot be used, with one
+        line on standard error that says why; 130 if it was stopped by Ctrl-C.
     """
     try:
         with warnings.catch_warnings():

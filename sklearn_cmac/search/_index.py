@@ -34,7 +34,6 @@ from sklearn_cmac.collection._catalogue import (
     FAILED,
     Catalogue,
     CatalogueEntry,
-    file_facts,
 )
 from sklearn_cmac.collection._database import DamageError, Database
 from sklearn_cmac.collection._details import Details, pack_regions, unpack_regions
@@ -44,7 +43,6 @@ from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.collection._selection import Selection
 from sklearn_cmac.collection._stores import seen_from, seen_within
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.maps import Regions, RegionVectors
 from sklearn_cmac.persistence import (
@@ -54,19 +52,16 @@ from sklearn_cmac.persistence import (
     read_manifest,
     save_pipeline,
 )
-from sklearn_cmac.photos import Item, Photo, Query
+from sklearn_cmac.photos import Item
 from sklearn_cmac.reranking import DescribedQuery, RegionMatch, match_regions
 from sklearn_cmac.search._indexed import IndexedPhotos
 from sklearn_cmac.search._report import IndexReport, UpdateReport
 from sklearn_cmac.search._retriever import Prepared, Retriever
+from sklearn_cmac.search._update import FolderPhotos, Notes, key_of, prefix_of
 
 PIPELINE = "pipeline.safetensors"
 
 _REGIONS = "regions"  # the kind of detail
-
-# A file that was changed so shortly before it was looked at may change again without its time
-# telling, since clocks of file systems tick. Nanoseconds.
-_TICK = 2_000_000_000
 
 
 class SearchResult(NamedTuple):
@@ -516,21 +511,13 @@ class RetrievalIndex:
             If one of them is no folder; nothing is then changed.
         """
         started = time.perf_counter()
-        if isinstance(folders, (str, os.PathLike)):
-            folders = [folders]
-        roots = [os.fspath(folder) for folder in folders]
-        paths, skipped = walk_photos(roots)
-        before = self._by_path(paths)
-        stale = [path for path in paths if not _is_current(before.get(_key(path)), path, again)]
-        gone = self._gone(roots, {_key(path) for path in paths})
-        items = [_named(path, before.get(_key(path))) for path in stale]
-        n_described = self._add(items, verbose, shard_size).n_described if items else 0
-        after = self._by_path(paths)
-        report = UpdateReport(skipped=skipped, n_described=n_described)
-        self._sort_out(report, paths, before, after, {entry.id: entry.name for entry in gone})
-        if gone:
+        photos = FolderPhotos(self._catalogue, folders)
+        stale = photos.stale(again)
+        n_described = self._add(stale, verbose, shard_size).n_described if stale else 0
+        report = photos.report(n_described)
+        if photos.gone:
             self._begin_to_write()
-            self._catalogue.remove([entry.name for entry in gone])
+            self._catalogue.remove([entry.name for entry in photos.gone])
             self._let_go()
         report.seconds = time.perf_counter() - started
         return report
@@ -562,7 +549,7 @@ class RetrievalIndex:
     ) -> IndexReport:
         retriever = self._retriever
         self._begin_to_write()
-        notes = _Notes(self._catalogue, photos)
+        notes = Notes(self._catalogue, photos)
         found = describe_into(
             retriever.pipeline_,
             photos,
@@ -593,49 +580,6 @@ class RetrievalIndex:
         contents = {id_: pack_regions(found.regions) for id_, found in vectors.items()}
         if self._details is not None:
             self._details.put(_REGIONS, contents)
-
-    def _by_path(self, paths: Iterable[str]) -> dict[str, CatalogueEntry]:
-        return {_key(entry.path): entry for entry in self._catalogue.of_paths(paths)}
-
-    def _gone(self, roots: Sequence[str], there: set[str]) -> list[CatalogueEntry]:
-        """Entries of files that were below these folders."""
-        below = tuple(os.path.join(_key(root), "") for root in roots)
-        return [
-            entry
-            for entry in self._catalogue.entries()
-            if entry.path and _key(entry.path).startswith(below) and _key(entry.path) not in there
-        ]
-
-    def _sort_out(
-        self,
-        report: UpdateReport,
-        paths: Sequence[str],
-        before: dict[str, CatalogueEntry],
-        after: dict[str, CatalogueEntry],
-        gone: dict[str, str],
-    ) -> None:
-        """What became of each photo."""
-        new = {key: entry for key, entry in after.items() if before.get(key) != entry}
-        copies = self._catalogue.of_ids([entry.id for entry in new.values()])
-        moved = set()
-        for path in paths:
-            now, known = after.get(_key(path)), before.get(_key(path))
-            if now is None:
-                continue
-            if now.state == FAILED:
-                report.failed.append((now.name, now.reason))
-            elif known is not None and known.id == now.id and known.state == DESCRIBED:
-                report.unchanged += 1
-            elif known is not None:
-                report.changed.append(now.name)
-            elif now.id in gone and now.id not in moved:
-                moved.add(now.id)
-                report.moved.append(now.name)
-            elif copies[now.id][0].name != now.name and now.id not in gone:
-                report.copied.append(now.name)
-            else:
-                report.added.append(now.name)
-        report.removed += [name for id_, name in gone.items() if id_ not in moved]
 
     # -- searching ----------------------------------------------------------------------------
 
@@ -693,8 +637,8 @@ class RetrievalIndex:
         self, queries: list[DescribedQuery], n_results: int, folder: str | os.PathLike[str]
     ) -> list[SearchResult]:
         assert self._engine is not None
-        inside = os.path.join(_key(os.fspath(folder)), "")
-        own = [e for e in self._catalogue.entries(DESCRIBED) if _key(e.path).startswith(inside)]
+        inside = prefix_of(folder)
+        own = [e for e in self._catalogue.entries(DESCRIBED) if key_of(e.path).startswith(inside)]
         names = {entry.name for entry in own}
         ids = [entry.id for entry in own if entry.id in self._engine]
         if not ids:
@@ -903,40 +847,6 @@ class RetrievalIndex:
         return _restored, (self.pipeline, self.batch_size, *state)
 
 
-class _Notes:
-    """What the catalogue is told of photos that are added: each under a name of its own."""
-
-    def __init__(self, catalogue: Catalogue, photos: Sequence[Item]):
-        self.catalogue = catalogue
-        self.waiting = iter(photos)
-        self.items: dict[str, Item] = {}
-        self.ids: dict[str, str] = {}
-        self.failed: list[tuple[str, str]] = []
-
-    @property
-    def seconds(self) -> float:
-        return self.catalogue.seconds
-
-    def note(self, entries: Sequence[CatalogueEntry], seconds: float = 0.0) -> None:
-        """As the catalogue's."""
-        kept = []
-        for entry, item in zip(entries, self.waiting):
-            name = _name_in_index(item, entry.name)
-            if entry.state == FAILED:
-                self.failed.append((name, entry.reason))
-            elif self.ids.setdefault(name, entry.id) != entry.id:
-                reason = (
-                    f"{name}: another photo of these has the same name; tell them apart by "
-                    "Photo(..., name=...)"
-                )
-                self.failed.append((name, reason))
-                continue
-            else:
-                self.items[name] = item
-            kept.append(entry._replace(name=name))
-        self.catalogue.note(kept, seconds)
-
-
 def _retrieving(pipeline: Any) -> Retriever:
     """The pipeline with what follows the first ranking, if only nothing."""
     if isinstance(pipeline, Retriever):
@@ -956,28 +866,3 @@ def _restored(
     index._engine, index._items = engine, items
     index._catalogue.note(entries)
     return index
-
-
-def _is_current(entry: CatalogueEntry | None, path: str, again: bool) -> bool:
-    """Whether a file is surely the one of its entry."""
-    if entry is None or entry.mtime is None or (again and entry.state == FAILED):
-        return False
-    same = (entry.size, entry.mtime) == file_facts(path)
-    return same and entry.noted - entry.mtime > _TICK
-
-
-def _named(path: str, entry: CatalogueEntry | None) -> Item:
-    """A file under the name that it has in the index."""
-    return path if entry is None or entry.name == entry.path else Photo(path, name=entry.name)
-
-
-def _key(path: str) -> str:
-    """One text for each file, however its path is written."""
-    return os.path.abspath(path)
-
-
-def _name_in_index(item: Item, name: str) -> str:
-    """The photo's name; what a query's box shows has the box in it."""
-    if isinstance(item, Query):
-        return f"{name} ({', '.join(f'{v:g}' for v in item.box)})"
-    return name
