@@ -36,6 +36,7 @@ OFFICIAL = [
     "--distractors", "DATA/landmarks/images",
 ]  # fmt: skip
 ARGUMENTS = {
+    "costs.py": [],
     "distractors.py": ["--photos", "130", "--size", "128", "96"],
     "engine_quality.py": [
         *STORE,
@@ -61,6 +62,7 @@ ARGUMENTS = {
     "networks.py": ["--networks", "mobilenetv4_conv_small", "--largest", "512"],
     "repeatable.py": ["--data", "DATA", "--photos", "2", "--ways", "one thread"],
     "regions.py": [*STORE, "--only", "paper + shrinkage"],
+    "scale.py": ["--rounds", "3", "--adds", "5"],
     "scales.py": [*STORE, "--sizes", "96+64", "--systems", "rmac", "--set", "whiten__power=0.7"],
     "ship_whitening.py": [*STORE, "--max-size", "96", "--components", "8"],
     "size_roles.py": [*STORE, "--sizes", "256+192", "--systems", "cmac"],
@@ -215,7 +217,8 @@ def test_the_script_measures_something(script: str, data: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("script", "peer"), [("neighbors.py", "faiss"), ("paper/local.py", "skimage")]
+    ("script", "peer"),
+    [("neighbors.py", "faiss"), ("scale.py", "faiss"), ("paper/local.py", "skimage")],
 )
 def test_a_script_says_which_peer_it_does_without(script: str, peer: str) -> None:
     place, name = (HERE / script).parent, (HERE / script).name

@@ -60,13 +60,17 @@ def make_light(regions=True, **params):
 
 
 def write_photos(folder, numbers, seed=0):
-    """Pictures that differ, by their numbers; old enough that their times tell."""
+    """Pictures that differ, by their numbers; old enough that their times tell.
+
+    Each is there as a whole or not at all, also where the process is killed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in numbers:
         pixels = np.random.default_rng([seed, number]).integers(0, 255, (24, 32, 3), np.uint8)
-        path = folder / f"{number:04}.png"
-        Image.fromarray(pixels).save(path)
-        os.utime(path, (1e9 + number, 1e9 + seed))
+        path, part = folder / f"{number:04}.png", folder / f"{number:04}.part"
+        Image.fromarray(pixels).save(part, "PNG")
+        os.utime(part, (1e9 + number, 1e9 + seed))
+        part.replace(path)
         paths.append(path)
     return paths

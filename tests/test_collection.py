@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ from sklearn_cmac import (
     make_mac_pipeline,
     make_rmac_pipeline,
 )
-from sklearn_cmac.collection import describe_collection
+from sklearn_cmac.collection import CatalogueEntry, describe_collection
 from sklearn_cmac.collection._catalogue import Catalogue
 from sklearn_cmac.collection._database import Database
 
@@ -144,6 +145,35 @@ def test_the_catalogue_says_what_became_of_each_photo(jpeg, tmp_path, photos):
     assert "is not an image" in entries[str(tmp_path / "text.jpg")].reason
     assert entries[str(tmp_path / "missing.jpg")].state == "failed"
     assert entries["array"].size is None
+
+
+def test_a_check_of_the_catalogue_takes_no_more_memory_for_more_photos():
+    def peak(n):
+        catalogue = Catalogue(Database(None))
+        names = [f"photos/{i:060}.jpg" for i in range(n)]
+        catalogue.note(
+            [
+                CatalogueEntry(name, name, name, i, i, "described", "")
+                for i, name in enumerate(names)
+            ]
+        )
+        tracemalloc.start()
+        assert catalogue.check() == []
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(6000) < 1.5 * peak(2000)
+
+
+def test_a_damaged_state_of_an_entry_is_found():
+    """Whatever stands there, nothing too."""
+    for state in ("'descrybed'", "NULL"):
+        catalogue = Catalogue(Database(None))
+        catalogue.note([CatalogueEntry("a.jpg", "a.jpg", "1", 1, 1, "described", "")])
+        catalogue.database.all(f"UPDATE photos SET state = {state}")
+        (sentence,) = catalogue.check()
+        assert "a.jpg" in sentence
 
 
 def test_a_photo_that_was_repaired_is_described_the_next_time(jpeg, tmp_path, photos):

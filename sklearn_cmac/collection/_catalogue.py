@@ -130,17 +130,18 @@ class Catalogue:
 
         One that is damaged is an error.
         """
+        yield from map(self._read, self._rows(state))
+
+    def _rows(self, state: str | None = None) -> Iterator[tuple[Any, ...]]:
+        """Rows as they are kept, of which few are in memory at a time."""
         last = 0
-        while True:
-            rows = self.database.all(
-                "SELECT * FROM photos WHERE number > ? AND state = coalesce(?, state) "
-                "ORDER BY number LIMIT 1000",
-                (last, state),
-            )
-            if not rows:
-                return
+        while rows := self.database.all(
+            "SELECT * FROM photos WHERE number > ? AND state IS coalesce(?, state) "
+            "ORDER BY number LIMIT 1000",
+            (last, state),
+        ):
             last = rows[-1][0]
-            yield from map(self._read, rows)
+            yield from rows
 
     def of_paths(self, paths: Iterable[str]) -> list[CatalogueEntry]:
         """Entries of files, of those that there are."""
@@ -179,7 +180,7 @@ class Catalogue:
     def check(self) -> list[str]:
         """A sentence for each entry that is damaged."""
         wrong = []
-        for row in self.database.all("SELECT * FROM photos"):
+        for row in self._rows():
             try:
                 self._read(row)
             except DamageError as error:

@@ -78,8 +78,9 @@ class Details:
 
     def delete(self, ids: Ids) -> None:
         """Let go of ids; the room is given back by `compact`."""
-        with self.database.transaction():
-            self.database.many("DELETE FROM details WHERE id = ?", [(id_,) for id_ in ids])
+        if len(ids):
+            with self.database.transaction():
+                self.database.many("DELETE FROM details WHERE id = ?", [(id_,) for id_ in ids])
 
     def compact(self) -> int:
         """Write files anew without what was replaced or deleted: how many bytes that was."""

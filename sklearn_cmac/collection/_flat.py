@@ -36,7 +36,7 @@ _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS blocks (block INTEGER PRIMARY KEY, rows INTEGER, checksum INTEGER);
 """
 _BLOCK = 4096  # rows that have a checksum together, besides one each
-_MANY = 1000  # rows whose ids are looked up one by one; of more, all are read
+_MANY = 1000  # rows whose ids are looked up one by one, or an eighth; of more, all are read
 _TRIES = 3  # answers that others may disturb, before they are kept from writing
 
 _BY_ROW = "SELECT * FROM rows WHERE row IN ({})"
@@ -471,7 +471,7 @@ class FlatEngine(RowEngine):
         return np.fromiter((row_of.get(id_, absent) for id_ in ids), np.int64, len(ids))
 
     def _ids_of(self, rows: np.ndarray) -> np.ndarray:
-        if len(rows) > _MANY:
+        if len(rows) > max(_MANY, self._state.end // 8):
             return self._every_id()[rows]
         found = self._whole(self.database.of_keys(_BY_ROW, rows.tolist()))
         id_of = {row.row: row.id for row in found}

@@ -74,7 +74,9 @@ class RowEngine:
             self._look(rows)
             found = nearest_rows(queries, database[rows], k, hidden[rows])
             best = [(rows[places], scores) for places, scores in found]
-        hits = [by_id(each, self._ids_of(each[0]), k) for each in best]
+        every = np.unique(np.concatenate([rows for rows, _ in best]))
+        names = self._ids_of(every)
+        hits = [by_id(each, names[np.searchsorted(every, each[0])], k) for each in best]
         # Rows that turned out to be damaged are missing.
         n = min(len(ids) for ids, _ in hits)
         ids, scores = zip(*((ids[:n], scores[:n]) for ids, scores in hits))
