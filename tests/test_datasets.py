@@ -254,6 +254,18 @@ def test_the_object_is_in_its_box_and_nowhere_else(rng):
         assert not reddish.any()
 
 
+def test_an_object_is_pasted_as_large_as_is_asked(pixels):
+    """Twice as large, each side of its box is twice as long, up to the rounding of pixels."""
+    half, whole = (
+        make_object_scenes(1, 1, 0, object_scale=(scale, scale), sources=[pixels, pixels])
+        for scale in (0.5, 1)
+    )
+    sides = [
+        np.subtract(scenes.photos[0].box[2:], scenes.photos[0].box[:2]) for scenes in (half, whole)
+    ]
+    np.testing.assert_allclose(sides[1], 2 * sides[0], atol=4)
+
+
 def test_one_source_is_too_few(pixels):
     with pytest.raises(PhotoError, match="at least 2 source photos, got 1"):
         make_object_scenes(sources=[pixels])

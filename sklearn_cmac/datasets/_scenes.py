@@ -33,6 +33,7 @@ def make_object_scenes(
     n_distractors: int = 24,
     *,
     size: tuple[int, int] = (640, 480),
+    object_scale: tuple[float, float] = (0.6, 1.2),
     sources: Sequence[Photo | PhotoSource] | None = None,
     random_state: int | np.random.RandomState | None = 0,
 ) -> Bunch:
@@ -49,9 +50,12 @@ def make_object_scenes(
         Scenes without an object.
     size : (width, height)
         Pixels of a scene.
+    object_scale : (float, float), default=(0.6, 1.2)
+        The least and the largest scale at which an object is pasted. At 1, its box takes about 9%
+        of a scene of 640 x 480 pixels, at 0.5 a quarter of that.
     sources : sequence of photos, optional
         Two at least. Default: the sample photos of scikit-learn, and those of scikit-image
-        if it is installed.
+        if it is installed. Objects are cut from the first, one after the other.
     random_state : int, RandomState instance or None, default=0
         Draws objects, scenes and lights.
 
@@ -79,7 +83,7 @@ def make_object_scenes(
         elsewhere = [image for i, image in enumerate(images) if i != origin]
         for j in range(n_scenes):
             scene = _background(elsewhere, size, rng)
-            box = _paste(scene, cutout, rng)
+            box = _paste(scene, cutout, object_scale, rng)
             photos.append(Photo(np.asarray(scene), box, f"object-{k:02}-scene-{j}"))
             target.append(f"object-{k:02}")
     for j in range(n_distractors):
@@ -145,9 +149,14 @@ def _background(
     return _relight(piece.resize(size, Image.Resampling.BICUBIC), rng)
 
 
-def _paste(scene: Image.Image, cutout: Image.Image, rng: np.random.RandomState) -> Box:
+def _paste(
+    scene: Image.Image,
+    cutout: Image.Image,
+    scale: tuple[float, float],
+    rng: np.random.RandomState,
+) -> Box:
     """Paste the object somewhere into the scene, and say where it is."""
-    side = max(8, round(cutout.width * rng.uniform(0.6, 1.2)))
+    side = max(8, round(cutout.width * rng.uniform(*scale)))
     turned = cutout.resize((side, side), Image.Resampling.BICUBIC).rotate(
         rng.uniform(-25, 25), Image.Resampling.BICUBIC, expand=True
     )
