@@ -18,7 +18,7 @@ from sklearn_cmac.collection._scores import (
 )
 from sklearn_cmac.maps import RegionVectors
 
-_PHOTOS = 1024  # whose region vectors are in memory in single precision
+_PHOTOS = 256  # whose region vectors are in memory in single precision: 50 MB of 100 regions each
 
 
 class RowEngine:
