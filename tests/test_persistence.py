@@ -786,7 +786,7 @@ def test_fit_writes_a_pipeline_that_search_reads(folder, fit_folder, tmp_path, c
     assert (loaded["features"].max_size, loaded["whiten"].shrinkage) == (160, 2.0)
     assert loaded["whiten"].n_photos_ == len(photos)
     provenance = read_manifest(file)["provenance"]
-    assert (provenance["system"], provenance["photos"]) == ("rmac", len(photos))
+    assert (provenance["system"], provenance["fitted on photos"]) == ("rmac", len(photos))
     # The same photos in one folder, under other names.
     one = tmp_path / "one"
     one.mkdir()
@@ -798,6 +798,7 @@ def test_fit_writes_a_pipeline_that_search_reads(folder, fit_folder, tmp_path, c
     capsys.readouterr()
     query = str(folder / "photos/object-01-scene-0.png")
     asked = ["search", str(folder / "photos"), query, "--pipeline", str(file), "--rerank", "none"]
+    asked += ["--index", str(tmp_path / "x.cmac")]
     assert main(asked) == 0
     assert "object-01-scene-0.png" in capsys.readouterr().out
 
@@ -821,6 +822,7 @@ def test_search_trusts_what_it_is_told_to(folder, tmp_path, capsys):
     file = saved(pipeline.fit(sorted((folder / "photos").iterdir())[:4]), tmp_path)
     query = str(folder / "photos/object-01-scene-0.png")
     asked = ["search", str(folder / "photos"), query, "--pipeline", str(file), "--rerank", "none"]
+    asked += ["--index", str(tmp_path / "x.cmac")]
     assert main(asked) == 2
     name = f"{__name__}.Doubling"
     assert f"asks for {name}" in capsys.readouterr().err

@@ -184,7 +184,7 @@ def test_scales_are_part_of_what_a_description_is_known_by(tmp_path, photo):
     pipeline = make_rmac_pipeline(features__max_size=128, whiten=None).fit([photo])
     describe_collection(pipeline, [photo], folder=tmp_path)
     pipeline.set_params(features__scales=(1, 0.5))
-    with pytest.raises(ValueError, match="choose another folder"):
+    with pytest.raises(ValueError, match="choose another place"):
         describe_collection(pipeline, [photo], folder=tmp_path)
 
 
