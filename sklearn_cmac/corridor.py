@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac._flow import Threads
 from sklearn_cmac._threads import one_thread
+from sklearn_cmac.aggregation import L2Aggregator
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import Item
 from sklearn_cmac.pooling import Pooler
@@ -131,6 +132,12 @@ class Corridor:
     def pools(self) -> bool:
         """Whether regions are pooled, so that there are maps with regions, and their vectors."""
         return any(isinstance(step, Pooler) for step in self.steps)
+
+    @property
+    def sums(self) -> bool:
+        """Whether the last step sums region vectors, so that these can be matched too."""
+        before = self.steps[:-1]
+        return self.pools and not any(isinstance(step, L2Aggregator) for step in before)
 
     def _values(self, name: str) -> Iterator[Any]:
         """This attribute of each part of the pipeline that has it."""

@@ -197,7 +197,7 @@ def make_index(
     return RetrievalIndex.create(
         path,
         with_steps(given),
-        regions=Corridor(pipeline_of(given)).pools,
+        regions=Corridor(pipeline_of(given)).sums,
         store=vectors,
         provenance=about,
     )

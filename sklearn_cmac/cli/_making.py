@@ -109,7 +109,7 @@ def with_steps(
     """A fitted pipeline and what follows it: what it was tuned with, unless told otherwise."""
     if isinstance(given, Retriever) and rerank is None and expand is None:
         return given
-    usual = "matching" if Corridor(pipeline_of(given)).pools else "none"
+    usual = "matching" if Corridor(pipeline_of(given)).sums else "none"
     chain = make_chain(rerank or usual, expand or "none", verbose=True)
     return Retriever(FrozenEstimator(pipeline_of(given)), *chain).fit([])
 
