@@ -104,6 +104,16 @@ def test_each_change_costs_what_it_must(kept, photos):
         assert "0002.png" not in names(results)
 
 
+def test_a_folder_whose_disk_is_not_mounted_loses_nothing(kept, photos, tmp_path):
+    """Its place is there, and empty."""
+    photos.rename(tmp_path / "unmounted")
+    photos.mkdir()
+    with opened(kept) as index:
+        with pytest.raises(ValueError, match="has no photo any more, and the index knows 8 in it"):
+            index.update(photos)
+        assert len(index) == 8
+
+
 def test_copies_that_are_gone_are_each_counted(kept, photos):
     shutil.copy2(photos / "0003.png", photos / "copy.png")
     with opened(kept) as index:

@@ -508,7 +508,8 @@ class RetrievalIndex:
         Raises
         ------
         PhotoError
-            If one of them is no folder; nothing is then changed.
+            If one of them is no folder, or has lost all its photos at once, as one does whose disk
+            is not mounted; nothing is then changed.
         """
         started = time.perf_counter()
         photos = FolderPhotos(self._catalogue, folders)

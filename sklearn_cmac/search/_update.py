@@ -15,7 +15,7 @@ from sklearn_cmac.collection._catalogue import (
     file_facts,
 )
 from sklearn_cmac.datasets import walk_photos
-from sklearn_cmac.photos import Item, Photo, Query
+from sklearn_cmac.photos import Item, Photo, PhotoError, Query
 from sklearn_cmac.search._report import UpdateReport
 
 # A file that was changed so shortly before it was looked at may change again without its time
@@ -35,6 +35,12 @@ class FolderPhotos:
     ----------
     gone : list of CatalogueEntry
         Of files that were in these folders.
+
+    Raises
+    ------
+    PhotoError
+        If one of them is no folder, or has lost all its photos at once, as one does whose disk is
+        not mounted.
     """
 
     def __init__(
@@ -56,6 +62,14 @@ class FolderPhotos:
             and key_of(entry.path).startswith(inside)
             and key_of(entry.path) not in there
         ]
+        for folder, prefix in zip(folders, inside):
+            lost = sum(key_of(entry.path).startswith(prefix) for entry in self.gone)
+            if lost and not any(key.startswith(prefix) for key in there):
+                raise PhotoError(
+                    f"{folder}: has no photo any more, and the index knows {lost} in it. If its "
+                    "disk is not there now, mount it; if they were deleted, take them out of the "
+                    "index by name, or delete the index"
+                )
 
     def stale(self, again: bool) -> list[Item]:
         """Photos that have to be read, under the names that they have.
