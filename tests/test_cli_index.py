@@ -130,6 +130,16 @@ def test_damage_is_found_named_and_repaired(place, capsys):
     assert run("check", index) == 0
 
 
+def test_a_catalogue_that_cannot_be_read_is_damage_too(place, capsys):
+    file = place / "photos.cmac" / "catalogue.sqlite"
+    file.write_bytes(b"x" * 8192)
+    assert run("check", place / "photos.cmac") == 1
+    assert f"{file}: is damaged" in capsys.readouterr().out
+    query = sorted((place / "photos").glob("*.png"))[0]
+    assert run("search", place / "photos.cmac", query) == 2
+    assert f"{file}: is damaged" in complaint(capsys)
+
+
 def test_photos_are_removed_and_room_is_given_back(place, capsys, no_network):
     index = place / "photos.cmac"
     photo = sorted((place / "photos").glob("*.png"))[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sklearn_cmac.cli._options import INDEX, json_option
+from sklearn_cmac.collection import DamageError
 from sklearn_cmac.search import RetrievalIndex
 
 FOUND_DAMAGE = 1
@@ -40,8 +41,11 @@ def check_command(index: Path, repair: bool, as_json: bool) -> int:
 
     Ends with status 1 if there are any.
     """
-    with RetrievalIndex.open(index, read_only=not repair) as opened:
-        n, wrong = len(opened), opened.check(repair)
+    try:
+        with RetrievalIndex.open(index, read_only=not repair) as opened:
+            n, wrong = len(opened), opened.check(repair)
+    except DamageError as error:  # of the catalogue, so that not even names can be read
+        n, wrong = 0, [str(error)]
     if as_json:
         click.echo(json.dumps({"photos": n, "damage": wrong, "repaired": repair}))
     else:

@@ -2,6 +2,7 @@
 
 from sklearn_cmac.collection._catalogue import CatalogueEntry
 from sklearn_cmac.collection._collection import Collection
+from sklearn_cmac.collection._database import DamageError
 from sklearn_cmac.collection._describe import (
     ENGINES,
     describe_collection,
@@ -23,6 +24,7 @@ __all__ = [
     "STORES",
     "CatalogueEntry",
     "Collection",
+    "DamageError",
     "Engine",
     "ExactEngine",
     "FlatEngine",
