@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
+
+from sklearn_cmac.store import written_whole
 
 _TEXT, _SEAL = "manifest", "sha256"
 _BLANK = "0" * 64
@@ -52,16 +53,9 @@ def write_sealed(path: Path, text: str, arrays: Mapping[str, np.ndarray]) -> Non
         )
     place = _place_of(content, _BLANK)
     seal = hashlib.sha256(content).hexdigest().encode()
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        with open(part, "wb") as file:
-            for piece in (content[:place], seal, memoryview(content)[place + len(seal) :]):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        for piece in (content[:place], seal, memoryview(content)[place + len(seal) :]):
+            file.write(piece)
 
 
 def read_sealed(path: Path) -> tuple[str, dict[str, np.ndarray]]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
@@ -151,10 +153,17 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         stored[name][0] = array
     stored[_CHECKSUM] = _checksum(stored)
-    part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+    with written_whole(path) as file:
+        np.save(file, stored, allow_pickle=False)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` once it is on the disk, or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(part, "wb") as file:
-            np.save(file, stored, allow_pickle=False)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

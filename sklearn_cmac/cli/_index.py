@@ -102,7 +102,6 @@ def index_command(
     copied ones are known by their content, and removed ones are taken out. Stopped at any moment,
     it goes on where it was. Prints what was found.
     """
-    walk_photos(folders)
     if vectors is not None:
         find_store(vectors)
     path = index_beside(folders[0]) if path is None else path

@@ -133,9 +133,10 @@ def search_command(
 
 def _check_system(index: RetrievalIndex, system: str) -> None:
     """Refuse to answer with another system than is asked for."""
-    told = click.get_current_context().get_parameter_source("system")
+    if click.get_current_context().get_parameter_source("system") != ParameterSource.COMMANDLINE:
+        return
     kept = index.info().get("system")
-    if told == ParameterSource.COMMANDLINE and system != kept:
+    if system != kept:
         raise click.UsageError(
             f"{index.path} was made with system {kept}, not {system}; name another with --index"
         )

@@ -26,6 +26,7 @@ from sklearn_cmac.collection._qdrant_points import (
     Search,
     split_address,
 )
+from sklearn_cmac.store import written_whole
 
 _STAMP = "stamp.json"
 
@@ -260,12 +261,9 @@ def _config(stamp: Stamp, options: Options) -> Any:
 
 def _write_stamp(path: Path, stamp: Stamp) -> None:
     text = json.dumps(asdict(stamp))
-    part = path.with_suffix(".part")
-    with open(part, "w") as file:
-        json.dump({"stamp": text, "checksum": zlib.crc32(text.encode())}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    content = {"stamp": text, "checksum": zlib.crc32(text.encode())}
+    with written_whole(path) as file:
+        file.write(json.dumps(content).encode())
 
 
 def _read_stamp(path: Path) -> Stamp:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from sklearn_cmac._plain_values import classes_of
 from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint
 from sklearn_cmac.persistence import PipelineFileError, load_pipeline, save_pipeline
 from sklearn_cmac.photos import Item
+from sklearn_cmac.store import written_whole
 
 
 class Kept:
@@ -62,8 +62,8 @@ class Kept:
     def keep_scores(self, key: str, scores: dict[str, Any]) -> None:
         """Keep scores for the next time."""
         if self.folder:
-            content = json.dumps(scores)
-            _replace(self.folder / f"{key}.json", lambda part: part.write_text(content))
+            with written_whole(self.folder / f"{key}.json") as file:
+                file.write(json.dumps(scores).encode())
 
 
 def _load(file: Path, system: Any) -> Any:
@@ -82,16 +82,6 @@ def _save(pipeline: Any, file: Path) -> None:
         warnings.warn(
             f"a fitted system is not kept, and will be fitted anew each time: {error}", stacklevel=4
         )
-
-
-def _replace(file: Path, write: Any) -> None:
-    """Write a file whole or not at all."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    try:
-        write(part)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _indifferent(system: Any) -> dict[str, Any]:
