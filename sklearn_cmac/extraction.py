@@ -31,7 +31,7 @@ from sklearn_cmac.networks import (
     get_backbone,
 )
 from sklearn_cmac.photos import Box, Item, Photo, PhotoError, Query, as_photo, check_box_inside
-from sklearn_cmac.pixels import Content, scaled_box
+from sklearn_cmac.pixels import MAX_PIXELS, Content, scaled_box
 from sklearn_cmac.store import StoredMap
 
 
@@ -87,6 +87,9 @@ class ConvFeatureExtractor(PhotoStep):
         out (crop I), sizes that leave too little for the network are left out.
     enlarge : bool, default=False
         Whether smaller photos are scaled up, to each size.
+    max_pixels : int, default=128_000_000
+        Pixels of 4 bytes that are decoded of a photo at most, a limit of memory: `PhotoError` for
+        those that take more. A JPEG is scaled as it is decoded, so one of 200 megapixels passes.
     query_crop : {"activations", "image"}, default="activations"
         What the box of a `Query` means: describe the whole photo and keep the activations
         inside the box ("crop X" in the paper), or cut the photo and describe that
@@ -143,6 +146,7 @@ class ConvFeatureExtractor(PhotoStep):
         "max_size": [Interval(Integral, 1, None, closed="left"), None],
         "scales": ["array-like"],
         "enlarge": ["boolean"],
+        "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "query_crop": [StrOptions({"activations", "image"})],
         "store": [str, os.PathLike, None],
         "precision": [StrOptions({"float32", "bfloat16", "float16"})],
@@ -163,6 +167,7 @@ class ConvFeatureExtractor(PhotoStep):
         max_size: int | None = 1024,
         scales: Sequence[float] = (1.0,),
         enlarge: bool = False,
+        max_pixels: int = MAX_PIXELS,
         query_crop: str = "activations",
         store: str | os.PathLike[str] | None = None,
         precision: str = "float32",
@@ -178,6 +183,7 @@ class ConvFeatureExtractor(PhotoStep):
         self.max_size = max_size
         self.scales = scales
         self.enlarge = enlarge
+        self.max_pixels = max_pixels
         self.query_crop = query_crop
         self.store = store
         self.precision = precision
@@ -189,7 +195,8 @@ class ConvFeatureExtractor(PhotoStep):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What was pickled before there were such parameters.
-        super().__setstate__({"scales": (1.0,), "engine": "auto", "batch_size": 16, **state})
+        since = {"scales": (1.0,), "engine": "auto", "batch_size": 16, "max_pixels": MAX_PIXELS}
+        super().__setstate__({**since, **state})
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Sequence[Item], y: Any = None) -> ConvFeatureExtractor:
@@ -413,7 +420,8 @@ class ConvFeatureExtractor(PhotoStep):
         }
 
     def _view(self, content: Content, cut: Box | None, view: int) -> _View:
-        return _View(*content.decode(box=cut, **self._scaling(self._sizes()[view])))
+        scaling = self._scaling(self._sizes()[view])
+        return _View(*content.decode(box=cut, max_pixels=self.max_pixels, **scaling))
 
     def _as_record(self, views: list[tuple[Arrays, str | None]]) -> ActivationMap:
         return ActivationMap.of_maps([self._as_map(*view) for view in views])

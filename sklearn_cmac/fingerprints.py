@@ -27,10 +27,10 @@ from sklearn_cmac.photos import Photo, PhotoSource, Query, as_photo, digest_sour
 # Versions of the arithmetic of this package: of what is computed from pixels, which takes most of
 # the time, and of all that is computed from that. One is raised by whoever changes what a step
 # computes: tests/test_fingerprints.py holds values of each step, and fails until it is.
-NUMERICS = {"maps": 1, "vectors": 2}
+NUMERICS = {"maps": 2, "vectors": 2}
 
 # Parameters that decide how something is computed, not what.
-INDIFFERENT = frozenset({"memory", "n_jobs", "store", "verbose"})
+INDIFFERENT = frozenset({"max_pixels", "memory", "n_jobs", "store", "verbose"})
 
 # What scikit-learn notes on an estimator beside its fitted state.
 _NOTES = frozenset({"_sklearn_output_config", "_metadata_request", "_callbacks"})

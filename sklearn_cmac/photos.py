@@ -12,6 +12,8 @@ from typing import Any, Union
 import numpy as np
 from PIL import ExifTags, Image
 
+from sklearn_cmac.formats import why_image_refused
+
 Box = tuple[float, float, float, float]
 PhotoSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
 
@@ -251,6 +253,8 @@ def digest_source(source: bytes | bytearray | Image.Image | np.ndarray) -> str:
     if isinstance(source, (bytes, bytearray)):
         return hashlib.sha256(source).hexdigest()
     if isinstance(source, Image.Image):
+        if refused := why_image_refused(source):
+            raise PhotoError(f"the image is {refused}.")
         orientation = source.getexif().get(ExifTags.Base.Orientation)
         colors = source.getpalette(), source.info.get("transparency")
         form: tuple[Any, ...] = "image", source.mode, source.size, orientation, colors

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from sklearn_cmac._opening import MAX_PIXELS, Opened, open_photo
 from sklearn_cmac.photos import (
     Box,
     Photo,
@@ -29,7 +29,7 @@ def photo_size(source: Any) -> tuple[int, int]:
 def size_of(source: bytes | Image.Image | np.ndarray, name: str) -> tuple[int, int]:
     """The same of a photo's content, as `read_source` gives it."""
     with errors_of(name):
-        return _upright_size(_open(source, name))
+        return open_photo(source, name).size
 
 
 class Content:
@@ -46,7 +46,7 @@ class Content:
     def __init__(self, source: bytes | Image.Image | np.ndarray, name: str):
         self.source = source
         self.name = name
-        self._decoded: dict[tuple[int, int], Image.Image] = {}
+        self._decoded: dict[tuple[int, ...], Image.Image] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -56,11 +56,42 @@ class Content:
     @cached_property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright photo."""
-        return size_of(self.source, self.name)
+        return self._opened.size
 
-    def decode(self, **how: Any) -> tuple[np.ndarray, tuple[int, int]]:
+    @cached_property
+    def _opened(self) -> Opened:
+        with errors_of(self.name):
+            return open_photo(self.source, self.name)
+
+    def decode(
+        self,
+        *,
+        max_size: int | None = None,
+        enlarge: bool = False,
+        box: Box | None = None,
+        multiple: int = 1,
+        min_side: int = 1,
+        max_pixels: int = MAX_PIXELS,
+    ) -> tuple[np.ndarray, tuple[int, int]]:
         """`decode`; sizes that ask for as much detail share what it costs."""
-        return _decode(self.source, self.name, self._decoded, **how)
+        photo_size = self.size
+        whole = 0.0, 0.0, float(photo_size[0]), float(photo_size[1])
+        (x0, y0, x1, y1), target, scale = scaled_box(
+            box or whole,
+            photo_size,
+            self.name,
+            max_size=max_size,
+            enlarge=enlarge,
+            multiple=multiple,
+            min_side=min_side,
+        )
+        with errors_of(self.name):
+            image = self._opened.decoded(scale, max_pixels, self._decoded)
+            across, down = image.width / photo_size[0], image.height / photo_size[1]
+            area = x0 * across, y0 * down, x1 * across, y1 * down
+            if target != image.size or area != (0, 0, *image.size):
+                image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
+            return np.asarray(image), photo_size
 
 
 def decode(
@@ -86,6 +117,10 @@ def decode(
         Both sides become multiples of this many pixels (a transformer's patch).
     min_side : int
         An error if a side is shorter than this after scaling.
+    max_pixels : int, default=128_000_000
+        An error if more is decoded: pixels of 4 bytes, so that it is a limit of memory, 512 MB.
+        What a decoder takes besides counts, and of a JPEG what is left when its sides are scaled to
+        a half, a quarter or an eighth.
 
     Returns
     -------
@@ -96,53 +131,10 @@ def decode(
     Raises
     ------
     PhotoError
-        If the content is no image, is damaged, is larger than Pillow's limit, or is too
-        small.
+        If the content is no image, is damaged, is of a format that is not opened, costs more than
+        the limit, or is too small.
     """
-    return _decode(source, name, {}, **how)
-
-
-def _decode(
-    source: bytes | Image.Image | np.ndarray,
-    name: str,
-    decoded: dict[tuple[int, int], Image.Image],
-    *,
-    max_size: int | None = None,
-    enlarge: bool = False,
-    box: Box | None = None,
-    multiple: int = 1,
-    min_side: int = 1,
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """`decode`, with the whole photo as it was decoded for earlier calls, by its size in pixels."""
-    with errors_of(name):
-        image = _open(source, name)
-        _check_pixels(image, name)
-        photo_size = _upright_size(image)
-        whole = 0.0, 0.0, float(photo_size[0]), float(photo_size[1])
-        (x0, y0, x1, y1), target, scale = scaled_box(
-            box or whole,
-            photo_size,
-            name,
-            max_size=max_size,
-            enlarge=enlarge,
-            multiple=multiple,
-            min_side=min_side,
-        )
-        if scale < 0.5 and image.format == "JPEG":
-            # libjpeg decodes at 1/2, 1/4 or 1/8 for a fraction of the cost. Twice the final size
-            # is kept, so the resampling below still sees more detail than it returns.
-            room = max(1, round(2 * scale * min(image.size)))
-            image.draft(None, (room, room))
-        detail = image.size
-        if detail not in decoded:
-            image.load()
-            decoded[detail] = _to_rgb(ImageOps.exif_transpose(image))
-        image = decoded[detail]
-        across, down = image.width / photo_size[0], image.height / photo_size[1]
-        area = x0 * across, y0 * down, x1 * across, y1 * down
-        if target != image.size or area != (0, 0, *image.size):
-            image = image.resize(target, Image.Resampling.BICUBIC, box=area, reducing_gap=2.0)
-        return np.asarray(image), photo_size
+    return Content(source, name).decode(**how)
 
 
 def scaled_box(
@@ -194,81 +186,5 @@ def scaled_box(
     return (x0, y0, x1, y1), target, scale
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    # Orientations 5 to 8 lay the photo on its side: upright, width and height change places.
-    # Files hold other numbers, and texts, there too: they turn nothing.
-    on_its_side = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
-    return image.size[::-1] if on_its_side else image.size
-
-
 def _scaled(length: float, scale: float, multiple: int) -> int:
     return max(1, round(length * scale / multiple)) * multiple
-
-
-def _open(source: bytes | Image.Image | np.ndarray, name: str) -> Image.Image:
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name)
-    try:
-        # An image of the caller's is copied, for decoding changes what it works on.
-        return source.copy() if isinstance(source, Image.Image) else Image.open(BytesIO(source))
-    except UnidentifiedImageError:
-        start = source[:12] if isinstance(source, bytes) else source
-        raise PhotoError(
-            f"{name}: is not an image that Pillow knows (it starts with {start!r})."
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise PhotoError(f"{name}: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PhotoError(f"{name}: the image is damaged ({error}).") from error
-
-
-def _check_pixels(image: Image.Image, name: str) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise PhotoError(
-            f"{name}: {image.width}x{image.height} pixels, and at most {limit} are opened, as a "
-            "guard against decompression bombs. Set PIL.Image.MAX_IMAGE_PIXELS if it is genuine."
-        )
-
-
-def _from_array(array: np.ndarray, name: str) -> Image.Image:
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise PhotoError(
-            f"{name}: pixels have shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got "
-            f"{array.shape}. Transpose channel-first arrays with numpy.moveaxis(a, 0, -1)."
-        )
-    if array.size == 0:
-        raise PhotoError(f"{name}: the array has no pixels.")
-    if array.dtype == np.uint16:
-        array = array >> 8
-    elif array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise PhotoError(f"{name}: float pixels are finite and in [0, 1]; these are not.")
-        array = np.round(array * 255)
-    elif array.dtype == bool:
-        array = array * 255
-    elif array.dtype.kind not in "ui" or array.min() < 0 or array.max() > 255:
-        raise PhotoError(
-            f"{name}: pixels are integers in 0..255, 16-bit unsigned, or floats in [0, 1]; got "
-            f"{array.dtype}."
-        )
-    return Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB. What is transparent becomes white; 16-bit grey keeps its upper byte."""
-    if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        deep = image.mode != "I" or grey.max() > 255
-        return Image.fromarray((grey >> 8 if deep else grey).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image))
-        grey = grey * 255 if grey.max() <= 1 else grey
-        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.photos import Box, Item
-from sklearn_cmac.pixels import Content, decode
+from sklearn_cmac.pixels import MAX_PIXELS, Content
 
 _N_DIMENSIONS = 128
 _MIN_SIDE = 12  # pixels; of smaller photos there is no scale space
@@ -33,6 +33,8 @@ class LocalFeatureExtractor(PhotoStep):
         Pixels of the long side to which larger photos are scaled down.
     max_features : int or None, default=2000
         So many features are kept, those of the largest scale.
+    max_pixels : int, default=128_000_000
+        Pixels that are decoded of a photo at most, as for `ConvFeatureExtractor`.
     query_crop : {"activations", "image"}, default="activations"
         What the box of a `Query` means: find the features of the whole photo and keep those
         inside the box, or cut the photo and find the features of that. The names are those
@@ -75,6 +77,7 @@ class LocalFeatureExtractor(PhotoStep):
         "descriptor": [StrOptions({"rootsift", "sift"})],
         "max_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
+        "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "query_crop": [StrOptions({"activations", "image"})],
         "store": [str, os.PathLike, None],
         "n_jobs": [Integral, None],
@@ -88,6 +91,7 @@ class LocalFeatureExtractor(PhotoStep):
         descriptor: str = "rootsift",
         max_size: int | None = 1024,
         max_features: int | None = 2000,
+        max_pixels: int = MAX_PIXELS,
         query_crop: str = "activations",
         store: str | os.PathLike[str] | None = None,
         n_jobs: int | None = None,
@@ -96,6 +100,7 @@ class LocalFeatureExtractor(PhotoStep):
         self.descriptor = descriptor
         self.max_size = max_size
         self.max_features = max_features
+        self.max_pixels = max_pixels
         self.query_crop = query_crop
         self.store = store
         self.n_jobs = n_jobs
@@ -123,6 +128,10 @@ class LocalFeatureExtractor(PhotoStep):
         _make_detector()
         return self
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What was pickled before there was such a parameter.
+        super().__setstate__({"max_pixels": MAX_PIXELS, **state})
+
     def _settings(self) -> list[Settings]:
         # The store holds SIFT itself; its root is taken of what is read.
         return [("sift", self.max_size, self.max_features)]
@@ -132,7 +141,7 @@ class LocalFeatureExtractor(PhotoStep):
 
     def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
         positions, descriptors, size = find_features(
-            content.source, content.name, self.max_size, self.max_features, cut
+            content, self.max_size, self.max_features, self.max_pixels, cut
         )
         return {
             "positions": positions,
@@ -151,21 +160,19 @@ class LocalFeatureExtractor(PhotoStep):
 
 
 def find_features(
-    source: bytes | Image.Image | np.ndarray,
-    name: str,
+    content: Content,
     max_size: int | None,
     max_features: int | None,
+    max_pixels: int,
     cut: Box | None,
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """SIFT features of a photo.
 
     Parameters
     ----------
-    source : bytes, PIL.Image.Image or ndarray
-        As `read_source` gives it.
-    name : str
-        For messages.
+    content : Content
     max_size, max_features : int, optional
+    max_pixels : int
         As for `LocalFeatureExtractor`.
     cut : tuple of 4 floats, optional
         Cut the photo here first.
@@ -183,7 +190,7 @@ def find_features(
     PhotoError
         If the photo cannot be decoded.
     """
-    rgb, size = decode(source, name, max_size=max_size, box=cut)
+    rgb, size = content.decode(max_size=max_size, box=cut, max_pixels=max_pixels)
     gray = np.asarray(Image.fromarray(rgb).convert("L"), np.float32) / 255
     left, top, right, bottom = cut or (0.0, 0.0, *map(float, size))
     # What stands out of the photo by a rounding of the annotation was cut off by `decode`.

@@ -1,0 +1,30 @@
+"""A photo as a phone keeps it: HEIC, laid on its side, for there is no encoder here.
+
+It shows 64x48 pixels of red `4 x`, green `5 y` and blue `255 - 4 x`, encoded by x265 with an
+orientation of 6, so upright it has 48x64.
+"""
+
+import base64
+
+import numpy as np
+
+HEIC = base64.b64decode(
+    """
+AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAA
+AAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAAJ0AAgAAAAACiQABAAAAAAAAACQAAAA4aWluZgAAAAAA
+AgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADm
+aXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAq
+QgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQAN
+AAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBp
+eGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEA
+AQAAAMltZGF0AAAAmSgBrwngPg6bnk4QdLDGLT7BfoBkW8ROdVc3R0U3je9RSmCK+YzNnopmcbkX6hrcOQKm5Qc5QaJ+
+hUXBVJYO/qLowGjSDLZ70pbmwssqxfR66DmOweV16Uoteg/sogeE9SYVLH5wxQcVIL1Yo/dehjTSuxAjfjiFQYC8+O6L
+ewyM2jKJJMw7ypd3CJhRE+MXaV0D+cn1bWo7wAAAAAZFeGlmAABNTQAqAAAACAABARIAAwAAAAEABgAAAAAAAA==
+"""
+)
+
+
+def upright() -> np.ndarray:
+    """The picture, of shape (64, 48, 3)."""
+    y, x = np.mgrid[0:48, 0:64]
+    return np.rot90(np.stack([4 * x, 5 * y, 255 - 4 * x], -1), -1).astype(np.uint8)
