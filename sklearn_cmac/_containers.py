@@ -157,7 +157,7 @@ def _look_into_png(content: bytes) -> Contained:
         raise ContainerError("it has more chunks than any photo")
     # What is cut off stays so, for the decoder to tell.
     kept.append(content[position : position + 12])
-    return Contained(b"".join(kept), orientation)
+    return Contained(b"".join(kept), orientation, weight=2.0 if content[24] == 16 else 1.0)
 
 
 def _orientation_in_text(kind: bytes, payload: bytes) -> int:
@@ -235,17 +235,26 @@ def _read_directory(content: bytes) -> _Directory:
 
 
 def _values(content: bytes, directory: _Directory, entry: bytes) -> list[int]:
-    """Whole numbers of an entry, a thousand of them at most; none if it holds something else."""
+    """Whole numbers of an entry, a thousand of them at most; none if it holds something else.
+
+    Raises
+    ------
+    ContainerError
+        If they are not in the file.
+    """
     order, is_big = directory.order, directory.is_big
-    _, kind, count = struct.unpack_from(order + ("HHQ" if is_big else "HHL"), entry)
+    tag, kind, count = struct.unpack_from(order + ("HHQ" if is_big else "HHL"), entry)
+    data = entry[12:20] if is_big else entry[8:12]
+    n_bytes = count * _VALUE_BYTES.get(kind, 1)
+    if n_bytes > len(data):
+        (offset,) = struct.unpack(order + ("Q" if is_big else "L"), data)
+        if offset + n_bytes > len(content):
+            raise ContainerError(f"what its tag {tag} stands for is not in the file")
+        data = content[offset : offset + min(n_bytes, 8000)]
     if kind not in _WHOLE:
         return []
-    inside = entry[12:20] if is_big else entry[8:12]
-    if count * _VALUE_BYTES[kind] > len(inside):
-        (offset,) = struct.unpack(order + ("Q" if is_big else "L"), inside)
-        inside = content[offset : offset + 8 * 1000]
-    count = min(count, 1000, len(inside) // _VALUE_BYTES[kind])
-    return list(struct.unpack_from(f"{order}{count}{_WHOLE[kind]}", inside))
+    count = min(count, 1000)
+    return list(struct.unpack_from(f"{order}{count}{_WHOLE[kind]}", data))
 
 
 def exif_orientation(exif: bytes) -> int:
@@ -290,6 +299,10 @@ _OF_PIXELS = frozenset(
 )  # fmt: skip
 
 
+# Those of them that are one whole number.
+_SINGLE = frozenset({256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323})
+
+
 def _look_into_tiff(content: bytes) -> Contained:
     """Keeps the first page, and of its tags those that say how its pixels are stored."""
     try:
@@ -297,11 +310,15 @@ def _look_into_tiff(content: bytes) -> Contained:
     except KeyError:
         raise ContainerError("it is no TIFF") from None
     order, begin, is_big, entries = directory
+    if is_big and order == ">":
+        raise ContainerError("it is a BigTIFF of big-endian numbers, which Pillow cannot read")
     kept, found, orientation = [], {}, 1
     for tag, entry in entries:
         if tag in _OF_PIXELS:
             kept.append(entry)
             found[tag] = _values(content, directory, entry)
+            if tag in _SINGLE and len(found[tag]) != 1:
+                raise ContainerError(f"its tag {tag} is no single number")
         elif tag == _ORIENTATION:
             orientation = as_orientation(*_values(content, directory, entry)[:1])
     # In place, for offsets are counted from the begin; no page follows.
@@ -321,6 +338,8 @@ def _cost_of_tiff(content: bytes, found: dict[int, list[int]]) -> tuple[int, int
 
     width, height = one(256, 0), one(257, 0)
     bits, channels, coding = max(found.get(258) or [1]), one(277, 1), one(259, 1)
+    if channels > 6:
+        raise ContainerError(f"it has {channels} channels")
     if bits == 16 and channels > 1 and one(284, 1) == 2 and coding == 1:
         raise ContainerError("its 16-bit channels lie apart uncompressed, which Pillow misreads")
     across, down = one(322, width), one(323, min(one(278, height), height))
@@ -343,11 +362,18 @@ def _look_into_boxes(content: bytes) -> Contained:
         end = position + length if length else len(content)
         if kind == b"meta":
             head = content[position:end]
-            bare = head.replace(b"Exif\0", b"skip\0")
+            for count in re.finditer(rb"iinf(?:\0...(..)|\x01...(....))", head, re.DOTALL):
+                if int.from_bytes(count[1] or count[2], "big") > 4096:
+                    raise ContainerError("it has more items than any photo")
+            bare = _EXIF_ITEM.sub(rb"\1skip", head)
             picture = b"".join([content[:position], bare, memoryview(content)[end:]])
             return Contained(picture, weight=2.4 if _is_deep(head) else 1.0)
         position = max(end, position + 8)
     return Contained(content)
+
+
+# An entry of the list of items: version, flags, number and protection stand before the kind.
+_EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{7}(?:..)?)Exif", re.DOTALL)
 
 
 def _is_deep(head: bytes) -> bool:

@@ -180,7 +180,7 @@ def open_photo(source: bytes | Image.Image | np.ndarray, name: str) -> Opened:
     try:
         contained = look_into(source)
     except ContainerError as error:
-        raise PhotoError(f"{name}: the image is damaged ({error}). Replace the file.") from error
+        raise PhotoError(f"{name}: the image cannot be decoded: {error}.") from error
     if contained.size is not None:
         return Opened(name, contained.size, contained, lambda: _open(contained.content, name))
     image = _open(contained.content, name)
@@ -322,7 +322,12 @@ def _grey(values: np.ndarray) -> Image.Image:
 
 def _on_white(image: Image.Image) -> Image.Image:
     image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    opacity, rgb = image.getchannel("A"), image.convert("RGB")
+    if opacity.getextrema() == (255, 255):
+        return rgb
+    white = Image.new("RGB", image.size, "white")
+    white.paste(rgb, mask=opacity)
+    return white
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:

@@ -16,7 +16,7 @@ from PIL import Image
 # What is opened of what Pillow opens itself. MPO is opened as the JPEG that it begins with.
 _OPENED = frozenset(
     {
-        "AVIF", "BLP", "BMP", "DCX", "DDS", "DIB", "FLI", "FTEX", "GBR", "GIF", "IM", "IMT", "JPEG",
+        "AVIF", "BLP", "BMP", "DCX", "DDS", "DIB", "FLI", "FTEX", "GBR", "GIF", "IMT", "JPEG",
         "JPEG2000", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI",
         "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB",
     }
@@ -32,6 +32,7 @@ _REFUSED = {
     "HDF5": "a container of data",
     "IPTC": "a caption without a photo",
     "FITS": "a table of astronomical data, whose compression has no bound",
+    "IM": "a format of IFUNC, which Pillow gives up",
     "ICO": "a set of icons",
     "CUR": "a mouse pointer",
     "ICNS": "a set of icons",
@@ -68,6 +69,7 @@ _BEGINNINGS = (
     (b"BUFR", _REFUSED["BUFR"]),
     (b"\x00\x00\x01\xb3", _REFUSED["MPEG"]),
     (b"\x00\x00\x01\xba", _REFUSED["MPEG"]),
+    (b"Image type:", _REFUSED["IM"]),
     (b"\xff\x0a", "JPEG XL"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (b"PK\x03\x04", "a ZIP archive"),
