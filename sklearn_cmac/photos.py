@@ -47,12 +47,14 @@ class PhotoError(ValueError):
 def errors_of(name: str) -> Iterator[None]:
     """Whatever is raised inside becomes the error of this photo.
 
-    Codecs raise what the damage leads to, `MemoryError` and `SyntaxError` included.
+    Codecs raise what the damage leads to, `SyntaxError` included.
     """
     try:
         yield
     except PhotoError:
         raise
+    except MemoryError as error:
+        raise PhotoError(f"{name}: there is too little memory to open it.") from error
     except Exception as error:
         raise PhotoError(
             f"{name}: the image is damaged or cut off ({type(error).__name__}: {error}). "
