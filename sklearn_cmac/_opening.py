@@ -24,7 +24,6 @@ from sklearn_cmac._containers import (
     look_into,
 )
 from sklearn_cmac.formats import (
-    HEIF,
     bytes_per_pixel,
     of_format,
     openers,
@@ -129,8 +128,8 @@ class Opened:
     def _check_cost(
         self, image: Image.Image, size: tuple[int, int], halving: int, max_pixels: int
     ) -> None:
-        if not getattr(image, "tile", None) and image.format != HEIF:
-            return  # It is in memory already.
+        if not self.contained.content:
+            return  # It came decoded.
         passes = self.contained.passes
         if _count(self.stored_size) * passes > _PASSES * max_pixels:
             scans = f" in {passes} scans" if passes > 1 else ""
@@ -174,9 +173,9 @@ def open_photo(source: bytes | Image.Image | np.ndarray, name: str) -> Opened:
     if isinstance(source, Image.Image):
         if refused := why_image_refused(source):
             raise PhotoError(f"{name}: is {refused}.")
-        # It is copied, for decoding changes what it works on.
-        turned = Contained(b"", as_orientation(source.getexif().get(ExifTags.Base.Orientation)))
-        return Opened(name, source.size, turned, source.copy)
+        image = source.copy()  # decoded; some of Pillow's formats are turned then, and say so
+        turned = Contained(b"", as_orientation(image.getexif().get(ExifTags.Base.Orientation)))
+        return Opened(name, image.size, turned, lambda: image)
     try:
         contained = look_into(source)
     except ContainerError as error:
@@ -191,13 +190,16 @@ def open_photo(source: bytes | Image.Image | np.ndarray, name: str) -> Opened:
 
 def _open(content: bytes, name: str) -> Image.Image:
     """As `PIL.Image.open`, but by our list of formats, and without its limit of pixels."""
-    for opener, accepts in openers().values():
-        if accepts is None or accepts(content[:16]) is True:
-            try:
-                return opener(BytesIO(content), "")
-            except (SyntaxError, IndexError, TypeError, struct.error):
-                continue  # so openers say that it is not theirs
+    known = openers().values()
+    signed = [opener for opener, accepts in known if accepts and accepts(content[:64]) is True]
+    # Some formats have no signature, so that anything may be taken for them, damaged files too.
+    unsigned = [opener for opener, accepts in known if accepts is None]
     what = why_refused(content)
+    for opener in signed or ([] if what else unsigned):
+        try:
+            return opener(BytesIO(content), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # so openers say that it is not theirs
     if what is None:
         what = f"not an image that can be opened, or damaged (it starts with {content[:12]!r})"
     raise PhotoError(f"{name}: is {what}.")

@@ -61,7 +61,6 @@ _BEGINNINGS = (
     (b"\x01\x00\x00\x00", _REFUSED["WMF"]),
     (b"%PDF", _REFUSED["PDF"]),
     (b"\x00\x00\x01\x00", _REFUSED["ICO"]),
-    (b"\x00\x00\x02\x00", _REFUSED["CUR"]),
     (b"icns", _REFUSED["ICNS"]),
     (b"SIMPLE", _REFUSED["FITS"]),
     (b"\x89HDF", _REFUSED["HDF5"]),
