@@ -296,11 +296,14 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     that are in use, for cameras of 10, 12 and 14 bits store them in 16.
     """
     if image.mode.startswith("I"):
-        high = _greatest(image)
-        bits = next(bits for bits in (8, 10, 12, 14, 16, 24, 32) if high < 1 << bits)
-        return lambda part: _grey(np.asarray(part).clip(0) >> (bits - 8))
+        low, high = _range_of(image)
+        if low < 0:
+            # Pillow's 32 bits have a sign, so the light half of unsigned ones is below 0 as well.
+            raise ValueError("it has grey values below 0; store it with 16 bits")
+        bits = next(bits for bits in (8, 10, 12, 14, 16, 24, 31) if high < 1 << bits)
+        return lambda part: _grey(np.asarray(part) >> (bits - 8))
     if image.mode == "F":
-        high = _greatest(image)
+        _, high = _range_of(image)
         # Floats are counted in units, in bytes, or in words of 16 bits.
         unit = 1.0 if high <= 1 else 255.0 if high <= 255 else max(high, 65535.0)
         return lambda part: _grey(np.nan_to_num(np.asarray(part)).clip(0, unit) * (255 / unit))
@@ -309,13 +312,15 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     return lambda part: part if part.mode == "RGB" else part.convert("RGB")
 
 
-def _greatest(image: Image.Image) -> float:
-    """The greatest finite value, at least 0."""
-    greatest = 0.0
+def _range_of(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest finite value, and 0."""
+    low = high = 0.0
     for _, strip in _strips(image, 1):
         values = np.asarray(strip)
-        greatest = max(greatest, float(values[np.isfinite(values)].max(initial=0)))
-    return greatest
+        values = values[np.isfinite(values)]
+        low = min(low, float(values.min(initial=0)))
+        high = max(high, float(values.max(initial=0)))
+    return low, high
 
 
 def _grey(values: np.ndarray) -> Image.Image:

@@ -181,6 +181,16 @@ def test_grey_of_any_depth_is_the_same_picture(bits, pixels):
     assert np.abs(decode(deep, "a")[0][:, :, 0].astype(int) - grey).max() <= 1
 
 
+def test_grey_of_32_bits_is_right_or_refused(pixels):
+    grey = pixels[:, :, 1].astype(np.int64)
+    grey[0, 0] = 255
+    signed = Image.fromarray((grey * (2**31 - 1) // 255).astype(np.int32))
+    assert np.abs(decode(encode(signed, "TIFF"), "a")[0][:, :, 0] - grey).max() <= 1
+    below = Image.fromarray((grey - 100).astype(np.int32))
+    with pytest.raises(PhotoError, match="^a: .*below 0"):
+        decode(encode(below, "TIFF"), "a")
+
+
 @pytest.mark.parametrize("unit", [1.0, 255.0, 65535.0])
 def test_floats_count_in_units_bytes_or_words(unit, pixels):
     grey = pixels[:, :, 1].astype(np.float32)
