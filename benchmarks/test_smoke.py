@@ -108,6 +108,7 @@ ARGUMENTS = {
         "--engines",
         "openvino",
     ],
+    "timm_networks.py": ["--networks", "mobilenetv3_small_050", "levit_128s"],
     "paper/__main__.py": NETWORK,
     "paper/all_partitions.py": ["--max-size", "256", "--plot", "figure.png"],
     "paper/all_regions.py": [*CLUSTERS, "--plot", "figure.png"],

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from sklearn_cmac import ConvFeatureExtractor, PhotoError, make_cmac_pipeline
+from sklearn_cmac.cli import main
 from sklearn_cmac.networks import (
     Backbone,
     WeightsError,
@@ -160,6 +161,7 @@ def test_patch_tokens_of_a_transformer_are_its_map(pixels):
         ("tresnet_m", (3, 4, 2048)),
         ("sam2_hiera_tiny", (3, 4, 768)),
         ("vit_small_r26_s32_224", (3, 4, 384)),
+        ("gemma4_vit_167m_enc", (6, 9, 768)),
     ],
 )
 def test_networks_of_timm_get_sides_that_they_take(name, shape, pixels):
@@ -171,11 +173,31 @@ def test_networks_of_timm_get_sides_that_they_take(name, shape, pixels):
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("beit_base_patch16_224", 224), ("levit_128s", 224), ("crossvit_tiny_240", 240)],
+    [
+        ("beit_base_patch16_224", 224),
+        ("levit_128s", 224),
+        ("crossvit_tiny_240", 240),
+        ("botnet26t_256", 256),
+        ("mvitv2_tiny", 224),
+    ],
 )
 def test_networks_of_one_size_are_refused_before_any_photo(name, side):
-    with pytest.raises(ValueError, match=f"{name} takes {side}x{side} pixels only"):
+    """The error names others, and these are none that would be refused in turn."""
+    with pytest.raises(ValueError, match=f"{name} takes {side}x{side} pixels only") as refusal:
         in_torch(f"timm/{name}", None).fit([])
+    instead = re.findall(r"timm/\w+", str(refusal.value))
+    assert len(instead) == 3
+    for other in instead:
+        in_torch(other, None).fit([])
+
+
+def test_the_command_line_refuses_such_a_network_before_it_describes(tmp_path, pixels, capsys):
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    place = tmp_path / "photos.cmac"
+    words = ["--system", "mac", "--backbone", "timm/levit_128s", "--index", str(place)]
+    assert main(["index", str(tmp_path), *words]) == 2
+    assert "timm's levit_128s takes 224x224 pixels only" in capsys.readouterr().err
+    assert not place.exists()
 
 
 def test_published_weights_of_timm_are_known_by_their_numbers(monkeypatch, pixels):

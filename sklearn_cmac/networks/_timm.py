@@ -10,17 +10,36 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
+from timm.models import is_model_in_modules
 from torch import nn
 
 from sklearn_cmac.networks._plain_contents import WeightsError
 from sklearn_cmac.networks._record import Backbone, Layer, pick_layer, seeded
 from sklearn_cmac.networks._weights import SEEDED, WeightsFile, load_by_name, sha256_of_tensors
 
+# Networks that take any size, for who asked for one of these families and met one that does not.
+_RELATIVES = (
+    (
+        ("sam2_hiera_tiny", "swin_tiny_patch4_window7_224", "davit_tiny"),
+        ["coat", "gcvit", "hiera", "maxxvit", "mvitv2", "nest"],
+    ),
+    (
+        ("efficientvit_b0", "fastvit_s12", "mobilenetv4_hybrid_medium"),
+        ["efficientformer", "efficientformer_v2", "levit", "visformer"],
+    ),
+    (("gcresnet50t", "lambda_resnet26t", "resnet50"), ["byoanet", "byobnet"]),
+)
+_OTHER_RELATIVES = ("deit3_small_patch16_224", "vit_small_patch16_dinov3", "convnext_tiny")
+# Those of these families look up positions in tables that end with their own size. Only numbers
+# tell that they look behind the end, so they are tried on the processor.
+_LOOK_UP = ["mvitv2"]
+
 
 def any_of_timm(name: str, weights: str | None, layer: str) -> Backbone:
     """The network that timm calls so, cut at one of its feature layers."""
     model = _known_model(name)
-    with seeded(), torch.device("meta"):
+    device = "cpu" if is_model_in_modules(model, _LOOK_UP) else "meta"
+    with seeded(), torch.device(device):
         blank = _create(model).eval()
     if not hasattr(blank, "forward_intermediates"):
         raise ValueError(f"timm's {model} cannot return intermediate maps; choose another network")
@@ -122,7 +141,7 @@ class _Asked(NamedTuple):
 
 
 def _try_inputs(blank: nn.Module, index: int, cut: Layer, model: str, last: bool) -> _Asked:
-    """Find the sides that a network on device "meta" takes, and whether it norms its last map."""
+    """Find the sides that a network takes, and whether it norms its last map."""
     config: Any = blank.pretrained_cfg
     height, width = config["input_size"][1:]
     for norm in (True, False) if last else (False,):
@@ -131,24 +150,34 @@ def _try_inputs(blank: nn.Module, index: int, cut: Layer, model: str, last: bool
             continue
         for multiple in sorted({1, 4, 8, 16, 32, 64, cut.stride}):
             # Odd counts, so that the sides are multiples of nothing larger, and twice as wide as
-            # high: a network whose map is square squeezes photos.
+            # high: a network whose map is square squeezes photos. One whose channels are others
+            # has counted its patches wrongly, and mixed them.
             count = 256 // multiple + 1 - (256 // multiple) % 2
             shape = _try(blank, index, norm, count * multiple, (2 * count + 1) * multiple)
             if shape is not None and shape[1] == own[1] and shape[2] < shape[3]:
                 return _Asked(multiple, norm, channels=own[1])
         raise ValueError(
             f"timm's {model} takes {width}x{height} pixels only, and photos have many shapes; "
-            "choose a network that takes any size"
+            f"alike, and for any size, are timm/{', timm/'.join(_relatives(model))}"
         )
-    # It does what the device cannot, so what timm says of it has to do.
-    return _Asked(cut.stride, last, cut.channels)
+    # It does what the device cannot, so what timm says of it has to do. Gemma pools its patches.
+    pooled: Any = getattr(blank, "pooling_kernel_size", 1)
+    return _Asked(cut.stride * pooled, last, cut.channels)
+
+
+def _relatives(model: str) -> tuple[str, ...]:
+    """Networks of the same kind that take photos of any size."""
+    for names, families in _RELATIVES:
+        if is_model_in_modules(model, families):
+            return names
+    return _OTHER_RELATIVES
 
 
 def _try(
     blank: nn.Module, index: int, norm: bool, height: int, width: int
 ) -> tuple[int, ...] | None:
     """The shape (1, D, H, W) of a map, or None if the network refuses such an input."""
-    photo = torch.empty(1, 3, height, width, device="meta")
+    photo = torch.zeros(1, 3, height, width, device=next(blank.parameters()).device)
     try:
         with torch.inference_mode():
             return tuple(_Intermediate(blank, index, norm)(photo).shape)
