@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.utils.metaestimators import _BaseComposition
+from sklearn_cmac._scikit_learn import _BaseComposition
 
 
 class NamedSteps(_BaseComposition):

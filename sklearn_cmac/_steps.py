@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_cmac._scikit_learn import _wrap_data_with_container
 from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import (
     ActivationMap,

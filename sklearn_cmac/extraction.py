@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from sklearn_cmac._flow import Threads
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings, or_error
+from sklearn_cmac._scikit_learn import Interval, InvalidParameterError, StrOptions, _fit_context
 from sklearn_cmac.maps import ActivationMap, MapArrays, MapSource
 from sklearn_cmac.networks import (
     ENGINES,

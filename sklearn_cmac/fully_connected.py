@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import validate_data
 
+from sklearn_cmac._scikit_learn import _fit_context
 from sklearn_cmac._steps import TableOrSequenceStep, is_table
 from sklearn_cmac.maps import Vectors, check_vectors
 

@@ -6,8 +6,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_cmac._scikit_learn import Interval, StrOptions
 from sklearn_cmac._steps import StatelessStep
 from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import ActivationMap, Records, Regions, RegionVectors

@@ -7,14 +7,14 @@ from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import validate_data
 
+from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
 from sklearn_cmac._steps import Seed, TableOrSequenceStep, is_table, kept_components
 from sklearn_cmac.maps import ActivationMap, Records, check_records, maps_of, with_maps
 from sklearn_cmac.photos import PhotoError

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_array
-from sklearn.utils._param_validation import StrOptions
 
+from sklearn_cmac._scikit_learn import StrOptions
 from sklearn_cmac._steps import TableOrSequenceStep, is_table
 from sklearn_cmac.maps import Vectors, check_vectors
 from sklearn_cmac.networks import Backbone, WeightsError

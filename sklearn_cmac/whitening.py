@@ -8,10 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import normalize
 from sklearn.utils import Tags, check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from sklearn_cmac._learned_whitening import (
@@ -19,6 +18,7 @@ from sklearn_cmac._learned_whitening import (
     pairs_from_labels,
     whitening_factor,
 )
+from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
 from sklearn_cmac._steps import Seed, TableOrSequenceStep, is_table, kept_components
 from sklearn_cmac.maps import Vectors, check_vectors
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
+from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.photos import Box, Item
 from sklearn_cmac.pixels import MAX_PIXELS, Content

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.local._encoder import POWER, Encoder, signed_power
 
 

@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import normalize
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.local._encoder import POWER, Encoder, signed_power
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import StrOptions
 
+from sklearn_cmac._scikit_learn import StrOptions
 from sklearn_cmac.metrics._average_precision import average_precision
 
 

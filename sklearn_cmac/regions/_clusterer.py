@@ -9,10 +9,10 @@ import joblib
 import numpy as np
 from sklearn.base import ClusterMixin, clone
 from sklearn.cluster import KMeans
-from sklearn.utils._param_validation import HasMethods, Interval
 
 from sklearn_cmac._flow import in_order
 from sklearn_cmac._progress import show_progress
+from sklearn_cmac._scikit_learn import HasMethods, Interval
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.regions._step import RegionStep, cell_points

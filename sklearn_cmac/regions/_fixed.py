@@ -8,8 +8,8 @@ from functools import lru_cache
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.regions._step import RegionStep
 

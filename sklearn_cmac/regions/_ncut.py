@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import ClusterMixin, _fit_context
+from sklearn.base import ClusterMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_cmac._flow import Threads
 from sklearn_cmac._progress import show_progress
+from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
 from sklearn_cmac._steps import Seed, is_table
 from sklearn_cmac._threads import one_thread
 from sklearn_cmac.maps import ActivationMap, Records, Regions

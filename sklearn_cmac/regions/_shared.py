@@ -7,9 +7,9 @@ from numbers import Integral
 
 from sklearn.base import clone
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.maps import ActivationMap, Records, with_maps
 from sklearn_cmac.regions._ncut import NCutClusterer
 from sklearn_cmac.regions._step import RegionStep

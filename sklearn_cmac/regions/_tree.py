@@ -7,8 +7,8 @@ from numbers import Real
 import numpy as np
 from sklearn.cluster import ward_tree
 from sklearn.feature_extraction.image import grid_to_graph
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.regions._step import RegionStep, cell_points, widened
 

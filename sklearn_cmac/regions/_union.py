@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags
-from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._named_steps import NamedSteps
+from sklearn_cmac._scikit_learn import InvalidParameterError
 from sklearn_cmac.maps import ActivationMap, Records, Regions
 from sklearn_cmac.regions._step import RegionStep
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import normalize
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_cmac._scikit_learn import Interval, StrOptions
 from sklearn_cmac.collection import Collection, Engine, RegionTable
 from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
 from sklearn_cmac.reranking._embedding import embed_distances

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import cg
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.reranking._graph import neighbors_of_all
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import normalize
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.collection._scores import top_rows
 from sklearn_cmac.reranking._step import (

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.collection._scores import shares_of
 from sklearn_cmac.maps import RegionVectors

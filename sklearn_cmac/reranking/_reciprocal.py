@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 from sklearn.preprocessing import normalize
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.reranking._graph import neighbors_of_all

@@ -14,10 +14,10 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sklearn_cmac._flow import in_order
 from sklearn_cmac._progress import show_progress
+from sklearn_cmac._scikit_learn import HasMethods, Interval, StrOptions
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
 from sklearn_cmac.photos import PhotoError

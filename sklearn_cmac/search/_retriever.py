@@ -9,12 +9,12 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac._photo_step import check_photos
+from sklearn_cmac._scikit_learn import HasMethods, Interval, StrOptions, _fit_context
 from sklearn_cmac.collection import Collection, Engine, describe_collection
 from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.corridor import Corridor
