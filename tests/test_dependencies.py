@@ -1,4 +1,4 @@
-"""What this package leans on: public interfaces, or named exceptions; and what it is licensed by."""
+"""What this package leans on is public, or named; and each dependency is reviewed."""
 
 import ast
 import importlib
