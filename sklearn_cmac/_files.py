@@ -12,11 +12,11 @@ import stat
 from typing import BinaryIO
 
 _KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFDIR: "folder",
 }
 _PIECE = 1 << 20
 
@@ -37,6 +37,11 @@ class FileError(OSError):
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}"
+
+
+def kind_of(about: os.stat_result) -> str:
+    """What something that is no regular file is."""
+    return _KINDS.get(stat.S_IFMT(about.st_mode), "special file")
 
 
 def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
@@ -112,6 +117,5 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _checked(found: os.stat_result, path: str | os.PathLike[str]) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        raise FileError(errno.EINVAL, f"is {kind}, expected a regular file", path)
+        raise FileError(errno.EINVAL, f"is a {kind_of(found)}, expected a regular file", path)
     return found

@@ -12,7 +12,11 @@ from typing import Any, Union
 import numpy as np
 from PIL import ExifTags, Image
 
+from sklearn_cmac._files import read_whole
 from sklearn_cmac.formats import why_image_refused
+
+# Of a photo's file; the largest scans and panoramas have a few hundred million.
+MOST_BYTES = 512 << 20
 
 Box = tuple[float, float, float, float]
 PhotoSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
@@ -235,12 +239,17 @@ def _first_digits(source: bytes | bytearray | Image.Image | np.ndarray) -> str:
 
 
 def read_source(photo: Photo) -> bytes | Image.Image | np.ndarray:
-    """The photo's content: a file is read into memory, everything else is as it came."""
+    """The photo's content: a file is read into memory, everything else is as it came.
+
+    Raises
+    ------
+    PhotoError
+        If it is no regular file, cannot be read, is empty, or has more than `MOST_BYTES`.
+    """
     source = photo.source
     if isinstance(source, (str, os.PathLike)):
         try:
-            with open(source, "rb") as file:
-                source = file.read()
+            source = read_whole(source, MOST_BYTES)
         except OSError as error:
             raise PhotoError(f"{photo.name}: cannot be read ({error.strerror}).") from error
     if isinstance(source, (bytes, bytearray)):

@@ -18,13 +18,13 @@ READERS = [check_regular, open_regular, lambda path: read_whole(path, 100)]
 
 def special_file(path: Path, kind: str) -> Path:
     """A file that is no regular one, or a skip."""
-    if kind == "a folder":
+    if kind == "folder":
         path.mkdir()
     elif not hasattr(os, "mkfifo"):
         pytest.skip("this system has no such files")
-    elif kind == "a named pipe":
+    elif kind == "named pipe":
         os.mkfifo(path)
-    elif kind == "a device":
+    elif kind == "device":
         path.symlink_to("/dev/zero")
     else:
         with socket.socket(socket.AF_UNIX) as made:
@@ -33,18 +33,18 @@ def special_file(path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize("kind", ["a folder", "a named pipe", "a device", "a socket"])
+@pytest.mark.parametrize("kind", ["folder", "named pipe", "device", "socket"])
 def test_what_is_no_regular_file_is_refused_at_once_and_named(read, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = special_file(tmp_path / "photo.jpg", kind)
     with pytest.raises(FileError) as caught:
         read(path)
-    assert caught.value.strerror == f"is {kind}, expected a regular file"
-    assert str(caught.value) == f"{path}: is {kind}, expected a regular file"
+    assert caught.value.strerror == f"is a {kind}, expected a regular file"
+    assert str(caught.value) == f"{path}: is a {kind}, expected a regular file"
 
 
 def test_what_takes_the_place_of_a_file_before_it_is_opened_is_refused(tmp_path, monkeypatch):
-    path = special_file(tmp_path / "photo.jpg", "a named pipe")
+    path = special_file(tmp_path / "photo.jpg", "named pipe")
     regular = os.stat(__file__)
     monkeypatch.setattr(os, "stat", lambda _: regular)
     before = os.open(os.devnull, os.O_RDONLY)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._options import INDEX, json_option
 from sklearn_cmac.collection import DamageError
 from sklearn_cmac.search import RetrievalIndex
@@ -23,13 +23,13 @@ def info_command(index: Path, as_json: bool) -> None:
     with RetrievalIndex.open(index, read_only=True) as opened:
         about = opened.info()
     if as_json:
-        click.echo(json.dumps(about))
+        print_json(about)
         return
     width = max(map(len, about))
     for what, value in about.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {version}" for name, version in value.items())
-        click.echo(f"{what:{width}}  {value}")
+        print_lines(f"{what:{width}}  {value}")
 
 
 @click.command("check", short_help="Read all of an index, and name what is damaged.")
@@ -47,11 +47,11 @@ def check_command(index: Path, repair: bool, as_json: bool) -> int:
     except DamageError as error:  # of the catalogue, so that not even names can be read
         n, wrong = 0, [str(error)]
     if as_json:
-        click.echo(json.dumps({"photos": n, "damage": wrong, "repaired": repair}))
+        print_json({"photos": n, "damage": wrong, "repaired": repair})
     else:
         for sentence in wrong:
-            click.echo(sentence)
-        click.echo(f"{index}: {n} photos, {f'{len(wrong)} damaged' if wrong else 'whole'}")
+            print_lines(sentence)
+        print_lines(f"{index}: {n} photos, {f'{len(wrong)} damaged' if wrong else 'whole'}")
     return FOUND_DAMAGE if wrong else 0
 
 
@@ -68,7 +68,7 @@ def remove_command(index: Path, photos: Sequence[str]) -> None:
             opened.remove(photos)
         except KeyError as error:
             raise click.UsageError(f"{index}: {error.args[0]}") from None
-        click.echo(f"{index}: {len(set(photos))} removed, {len(opened)} photos")
+        print_lines(f"{index}: {len(set(photos))} removed, {len(opened)} photos")
 
 
 @click.command("compact", short_help="Give the room of removed photos back.")
@@ -76,4 +76,4 @@ def remove_command(index: Path, photos: Sequence[str]) -> None:
 def compact_command(index: Path) -> None:
     """Give the room of photos that were removed from INDEX back to the file system."""
     with RetrievalIndex.open(index) as opened:
-        click.echo(f"{index}: {opened.compact() / 1e6:.1f} MB less")
+        print_lines(f"{index}: {opened.compact() / 1e6:.1f} MB less")

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
 from sklearn_cmac._markdown import as_table
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
 from sklearn_cmac.cli._search import query_row, result_figure
 from sklearn_cmac.datasets import make_object_scenes
@@ -30,8 +31,8 @@ def demo_command(out: Path) -> None:
     """Compare three systems on scenes made on the spot."""
     scenes = make_object_scenes(random_state=0)
     others = make_object_scenes(random_state=1)
-    click.echo(scenes.DESCR)
-    click.echo(f"Whitening is fitted on {len(others.photos)} scenes of other objects.")
+    print_lines(scenes.DESCR)
+    print_lines(f"Whitening is fitted on {len(others.photos)} scenes of other objects.")
     out.mkdir(parents=True, exist_ok=True)
     shown = [scenes.target.index(name) for name in sorted(set(scenes.target) - {""})[:6]]
     sections = [(f"Where else is {scenes.target[i]}?", list[Ranking]()) for i in shown]
@@ -50,11 +51,11 @@ def demo_command(out: Path) -> None:
                 rankings.append(_ranking(name, index, scenes, i))
         for i, (_, rankings) in zip(shown, sections):
             rankings.insert(0, query_row(scenes.photos[i].as_query(), pipeline))
-    click.echo(as_table(_HEADER, table))
+    print_lines(*as_table(_HEADER, table).splitlines())
     page = out / "index.html"
     title = "MAC, R-MAC and clusters of activations on made scenes"
     write_page(page, title, sections, header=_HEADER, table=table)
-    click.echo(f"page: {page.resolve()}")
+    print_lines(f"page: {page.resolve()}")
 
 
 def _score(pipeline: Pipeline, photos: Sequence[Photo], target: Sequence[str]) -> list[str]:

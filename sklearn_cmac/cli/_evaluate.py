@@ -11,6 +11,7 @@ import click
 from sklearn.utils import Bunch
 
 from sklearn_cmac import datasets
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     PATH,
@@ -136,7 +137,7 @@ def evaluate_command(
         verbose=True,
     )  # fmt: skip
     evaluation.write(out)
-    click.echo(f"\n{evaluation}\n\nresults: {out.resolve()}")
+    print_lines("", *str(evaluation).splitlines(), "", f"results: {out.resolve()}")
 
 
 def _load_benchmark(

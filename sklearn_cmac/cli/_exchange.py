@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._making import trust_option
 from sklearn_cmac.cli._options import INDEX, NEW_FOLDER, PATH
 from sklearn_cmac.search import RetrievalIndex, read_arrays, write_arrays
@@ -38,7 +39,7 @@ def export_command(
         else:
             opened.save(out, store=vectors)
             n = len(opened)
-    click.echo(f"{out}: {n} photos")
+    print_lines(f"{out}: {n} photos")
 
 
 @click.command("import", short_help="Make an index of exported arrays.")
@@ -51,4 +52,4 @@ def export_command(
 def import_command(arrays: Path, index: Path, trust: Sequence[str], vectors: str | None) -> None:
     """Make INDEX, a folder that is new or empty, of what cmac export wrote into ARRAYS."""
     with read_arrays(arrays, index, vectors, trust) as made:
-        click.echo(f"{index}: {len(made)} photos")
+        print_lines(f"{index}: {len(made)} photos")

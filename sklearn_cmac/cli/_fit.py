@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._making import fit_system
 from sklearn_cmac.cli._options import (
     NEW_FILE,
@@ -43,7 +44,7 @@ def fit_command(
         pipeline, about = fit_system(made, system, photos, store or scratch)
     save_pipeline(pipeline, out, about)
     used, left_out = about["fitted on photos"], about["photos that could not be used"]
-    click.echo(f"fitted on {used} photos, {left_out} could not be used: {out.resolve()}")
+    print_lines(f"fitted on {used} photos, {left_out} could not be used: {out.resolve()}")
 
 
 def _check_writable(out: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import click
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._making import (
     fit_system,
     pipeline_of,
@@ -35,7 +35,6 @@ from sklearn_cmac.cli._options import (
 from sklearn_cmac.collection import find_store, is_kept, workers
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
-from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
 
@@ -108,10 +107,11 @@ def index_command(
     with maps_beside(path) as scratch:
         if is_kept(path):
             _refuse_options_of_new(context, path)
-            index = RetrievalIndex.open(path, trust=trust)
+            index, told = RetrievalIndex.open(path, trust=trust), False
         else:
             given = read_pipeline(file, trust) if file else None
-            index = make_index(path, folders, system, made, store or scratch, given, vectors)
+            photos, told = photos_to_index(folders), True
+            index = make_index(path, photos, system, made, store or scratch, given, vectors)
         with index:
             features = pipeline_of(index.pipeline)[0]
             features.set_params(store=store or features.store, n_jobs=made.n_jobs)
@@ -121,6 +121,8 @@ def index_command(
             else:
                 with workers(backend, n_workers, address):
                     report = index.update(folders, again=again, shard_size=_SHARD, verbose=True)
+            if not told:
+                print_lines(*report.left_out(), err=True)
             show(report, index, list_failed, as_json)
 
 
@@ -163,9 +165,17 @@ def index_beside(folder: Path) -> Path:
     return whole.with_name(f"{whole.name}.cmac")
 
 
+def photos_to_index(folders: Sequence[Path]) -> list[str]:
+    """The photos in folders; what is left out is told before the long work."""
+    found = walk_photos(folders)
+    photos = found.require(folders[0])
+    print_lines(*found.left_out(), err=True)
+    return photos
+
+
 def make_index(
     path: Path,
-    folders: Sequence[Path],
+    photos: Sequence[str],
     system: str,
     made: SystemOptions,
     store: str | Path,
@@ -177,7 +187,8 @@ def make_index(
     Parameters
     ----------
     path : path
-    folders : sequence of paths
+    photos : sequence of str
+        What it is for; some of them are fitted on.
     system, made
         What is fitted.
     store : path
@@ -186,9 +197,6 @@ def make_index(
     vectors : str, optional
         Address of the engine that keeps the vectors.
     """
-    photos, _ = walk_photos(folders)
-    if not photos:
-        raise PhotoError(f"{folders[0]}: has no image file, such as .jpg or .png")
     about: dict[str, Any] = {"system": "of a file"}
     if given is None:
         given, about = fit_system(made, system, some_of(photos), store, fit_to_search)
@@ -206,8 +214,9 @@ def show(report: UpdateReport, index: RetrievalIndex, list_failed: bool, as_json
     """Print what became of the photos."""
     if as_json:
         found = {"index": str(index.path), "photos": len(index), **vars(report)}
-        click.echo(json.dumps(found))
+        print_json(found)
         return
-    click.echo(f"{index.path}: {len(index)} photos; {report}")
-    for _, reason in report.failed if list_failed else ():
-        click.echo(f"  {reason}")
+    first, *others = report.lines()
+    print_lines(f"{index.path}: {len(index)} photos; {first}", *others)
+    if list_failed:
+        print_lines(*(f"  {reason}" for _, reason in report.failed))

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.networks import speed_advice
 from sklearn_cmac.photos import Box
@@ -146,7 +147,7 @@ class SystemOptions:
 def say_how_it_runs(pipeline: Pipeline) -> None:
     """Print which engine runs the pipeline's network, if it has one."""
     if isinstance(pipeline[0], ConvFeatureExtractor):
-        click.echo(speed_advice(*pipeline[0].way), err=True)
+        print_lines(speed_advice(*pipeline[0].way), err=True)
 
 
 def system_options(command: Command) -> Command:

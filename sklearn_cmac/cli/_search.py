@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import numpy as np
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
-from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
+from sklearn_cmac._printing import print_json, print_lines
+from sklearn_cmac.cli._index import index_beside, make_index, maps_beside, photos_to_index
 from sklearn_cmac.cli._making import (
     pipeline_of,
     pipeline_option,
@@ -35,7 +34,6 @@ from sklearn_cmac.cli._options import (
 )
 from sklearn_cmac.collection import InUseError, is_kept
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
 from sklearn_cmac.photos import Box, Photo, Query
 from sklearn_cmac.reranking import EXPANSION, RERANKING
@@ -95,7 +93,7 @@ def search_command(
     asked = Photo(query) if box is None else Query(Photo(query), box)
     folder = None if is_kept(where) else where
     if folder is not None:
-        walk_photos([folder])
+        photos = photos_to_index([folder])
         path = index_beside(folder) if path is None else path
     else:
         path = where
@@ -111,8 +109,8 @@ def search_command(
         else:
             assert folder is not None
             _check_query(asked, SystemOptions().make(system, None) if given is None else given)
-            index = make_index(path, [folder], system, SystemOptions(), store or scratch, given)
-            click.echo(f"{path}: is made; the next search is quick", err=True)
+            index = make_index(path, photos, system, SystemOptions(), store or scratch, given)
+            print_lines(f"{path}: is made; the next search is quick", err=True)
         with index:
             pipeline = pipeline_of(index.pipeline)
             pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
@@ -128,7 +126,7 @@ def search_command(
             pictures = [result_figure(r.name, r) for r in results if _is_there(r.name)]
             rows = [query_row(asked, pipeline), Ranking("Best first", pictures)]
             write_page(html, f"Photos like {query.name}", [(f"In {where}", rows)])
-            click.echo(f"page: {html.resolve()}", err=True)
+            print_lines(f"page: {html.resolve()}", err=True)
 
 
 def _check_system(index: RetrievalIndex, system: str) -> None:
@@ -152,12 +150,11 @@ def _look_through(index: RetrievalIndex, folder: Path) -> None:
     try:
         report = index.update(folder, verbose=True)
     except InUseError as error:
-        click.echo(f"{error}; searched is what is there", err=True)
+        print_lines(f"{error}; searched is what is there", err=True)
         return
     if report.n_described or report.removed:
-        click.echo(report, err=True)
-        for _, reason in report.failed:
-            click.echo(f"  {reason}", err=True)
+        reasons = (f"  {reason}" for _, reason in report.failed)
+        print_lines(*report.lines(), *reasons, err=True)
 
 
 def _print(results: Sequence[SearchResult], as_json: bool) -> None:
@@ -166,23 +163,17 @@ def _print(results: Sequence[SearchResult], as_json: bool) -> None:
             {"rank": rank, "score": None if math.isnan(r.score) else r.score, "name": r.name}
             for rank, r in enumerate(results, 1)
         ]
-        click.echo(json.dumps(rows))
+        print_json(rows)
         return
     for rank, result in enumerate(results, 1):
-        click.echo(_printable(f"{rank:3}  {result.score:6.3f}  {result.name}"))
+        print_lines(f"{rank:3}  {result.score:6.3f}  {result.name}")
 
 
 def _is_there(name: str) -> bool:
     if os.path.isfile(name):
         return True
-    click.echo(f"{name}: is not there any more, so the page has no picture of it", err=True)
+    print_lines(f"{name}: is not there any more, so the page has no picture of it", err=True)
     return False
-
-
-def _printable(line: str) -> str:
-    """The line with what standard output cannot show written as escapes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def query_row(query: Photo | Query, pipeline: Pipeline) -> Ranking:

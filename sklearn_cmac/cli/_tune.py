@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sklearn_cmac._markdown import as_table
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     ON_ANY_NETWORK,
@@ -95,8 +96,8 @@ def tune_command(
         for row in tuning_rows(search)
     ]
     header = ["mAP in %", *paths]
-    click.echo(as_table(header, table))
-    click.echo(f"best pipeline, table and picture: {out.resolve()}")
+    print_lines(*as_table(header, table).splitlines())
+    print_lines(f"best pipeline, table and picture: {out.resolve()}")
 
 
 def _path_in(retriever: Retriever, path: str) -> str:

@@ -11,13 +11,14 @@ from sklearn_cmac.datasets._benchmarks import (
     load_roxford5k,
     load_rparis6k,
 )
-from sklearn_cmac.datasets._folder import find_photos, load_photo_folder, walk_photos
+from sklearn_cmac.datasets._folder import load_photo_folder
 from sklearn_cmac.datasets._ilias import load_ilias
 from sklearn_cmac.datasets._instre import load_instre
 from sklearn_cmac.datasets._landmarks import load_gldv2
 from sklearn_cmac.datasets._products import load_products
 from sklearn_cmac.datasets._queries import add_distractors, as_benchmark
 from sklearn_cmac.datasets._scenes import make_object_scenes
+from sklearn_cmac.datasets._walk import FoundPhotos, find_photos, left_out, walk_photos
 
 LOADERS: dict[str, Callable[..., Bunch]] = {
     "oxford5k": load_oxford5k,
@@ -32,10 +33,12 @@ LOADERS: dict[str, Callable[..., Bunch]] = {
 
 __all__ = [
     "LOADERS",
+    "FoundPhotos",
     "Relevance",
     "add_distractors",
     "as_benchmark",
     "find_photos",
+    "left_out",
     "load_gldv2",
     "load_ilias",
     "load_instre",

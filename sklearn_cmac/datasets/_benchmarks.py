@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_cmac.datasets._folder import find_photos
 from sklearn_cmac.datasets._ground_truth import (
     PROTOCOLS,
     GroundTruth,
@@ -24,6 +23,7 @@ from sklearn_cmac.datasets._ground_truth import (
     read_official,
     read_revisited,
 )
+from sklearn_cmac.datasets._walk import find_photos
 from sklearn_cmac.photos import Photo, PhotoError, Query
 
 # Files of Paris6k that are damaged as published, and that its authors leave out.

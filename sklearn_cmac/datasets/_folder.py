@@ -4,120 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._tables import read_table
+from sklearn_cmac.datasets._walk import find_photos
 from sklearn_cmac.photos import Box, Photo, PhotoError, check_box
 from sklearn_cmac.pixels import photo_size
 
 _CORNERS = ("x0", "y0", "x1", "y1")
-# Formats that Pillow opens and that are no photos: EPS starts Ghostscript and WMF needs Windows to
-# be drawn, of MPEG only the size is read, and the others hold data that Pillow cannot show.
-_NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
-# What phones, cameras and browsers write and Pillow does not open without a plugin.
-_OTHER_ENDINGS = {
-    ".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".hif", ".jxl", ".nef", ".orf",
-    ".pef", ".raf", ".raw", ".rw2", ".srw",
-}  # fmt: skip
-
-
-def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files in a folder and its sub-folders, by their ending, sorted.
-
-    Endings are those that Pillow opens, with the plugins that are registered with it. Files and
-    sub-folders whose name begins with a dot are skipped.
-
-    Parameters
-    ----------
-    folder : path
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    PhotoError
-        If there is no such folder, or no image file in it.
-
-    Warns
-    -----
-    UserWarning
-        If photos are left out since Pillow does not open their format, such as .heic.
-    """
-    return [Path(path) for path in image_paths(folder)]
-
-
-def image_paths(folder: str | os.PathLike[str]) -> list[str]:
-    """The same as strings, which for a million files take a tenth of the memory."""
-    paths, skipped = walk_photos([folder])
-    left_out = Counter({ending: n for ending, n in skipped.items() if ending in _OTHER_ENDINGS})
-    if not paths:
-        raise PhotoError(f"{folder}: has no image file, such as .jpg or .png{_note(left_out)}")
-    if left_out:
-        warnings.warn(f"{folder}: {len(paths)} photos are found{_note(left_out)}", stacklevel=3)
-    return paths
-
-
-def walk_photos(folders: Sequence[str | os.PathLike[str]]) -> tuple[list[str], Counter[str]]:
-    """Image files in folders and their sub-folders, sorted, and what else is there.
-
-    Parameters
-    ----------
-    folders : sequence of paths
-
-    Returns
-    -------
-    paths : list of str
-        Each once.
-    skipped : Counter
-        How many files have which other ending; "" is none.
-
-    Raises
-    ------
-    PhotoError
-        If one of them is no folder.
-    """
-    readable, skipped, paths = _readable_endings(), Counter[str](), set[str]()
-    for folder in folders:
-        if not os.path.isdir(folder):
-            raise PhotoError(f"{folder}: is not a folder")
-        for parent, inner, files in os.walk(folder):
-            # An index is made beside its photos, or among them.
-            inner[:] = [name for name in inner if not name.startswith(".")]
-            inner[:] = [name for name in inner if not name.endswith(".cmac")]
-            for file in files:
-                ending = os.path.splitext(file)[1].lower()
-                if file.startswith("."):
-                    continue
-                if ending in readable:
-                    paths.add(os.path.join(parent, file))
-                else:
-                    skipped[ending] += 1
-    return sorted(paths, key=lambda path: path.split(os.sep)), skipped
-
-
-def _note(left_out: Counter[str]) -> str:
-    """What to add to a message about files of formats that cannot be read."""
-    if not left_out:
-        return ""
-    counts = ", ".join(f"{ending} {n}" for ending, n in sorted(left_out.items()))
-    return (
-        f"; {left_out.total()} are left out, whose format Pillow does not open ({counts}): convert "
-        "them to JPEG, or register a plugin for them with Pillow"
-    )
-
-
-def _readable_endings() -> set[str]:
-    """Endings of the photos that Pillow opens; MPO is opened as the JPEG that it begins with."""
-    endings = Image.registered_extensions()
-    formats = {*Image.OPEN, "MPO"} - _NO_PHOTOS
-    return {ending for ending, form in endings.items() if form in formats}
 
 
 def load_photo_folder(
@@ -168,8 +65,7 @@ def load_photo_folder(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from PIL import Image
-    >>> from sklearn_cmac.datasets import load_photo_folder
+    >>>     >>> from sklearn_cmac.datasets import load_photo_folder
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     (Path(folder) / "tower").mkdir()
     ...     Image.new("RGB", (64, 48)).save(Path(folder) / "tower" / "front.jpg")

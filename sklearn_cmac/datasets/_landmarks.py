@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance, restricted
-from sklearn_cmac.datasets._folder import image_paths
 from sklearn_cmac.datasets._tables import read_table
+from sklearn_cmac.datasets._walk import image_paths
 from sklearn_cmac.photos import Photo, PhotoError
 
 _SOLUTION = "retrieval_solution_v2.1.csv"

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance
-from sklearn_cmac.datasets._folder import image_paths
+from sklearn_cmac.datasets._walk import image_paths
 from sklearn_cmac.photos import Photo, PhotoError, Query, name_of
 
 

@@ -6,6 +6,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from sklearn_cmac._printing import printable
+from sklearn_cmac.datasets import left_out
+
 
 @dataclass
 class IndexReport:
@@ -27,7 +30,7 @@ class IndexReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.added)} photos indexed, {len(self.failed)} could not be used"]
-        return "\n  ".join(lines + [reason for _, reason in self.failed])
+        return "\n  ".join(lines + [printable(reason) for _, reason in self.failed])
 
 
 @dataclass
@@ -44,7 +47,10 @@ class UpdateReport:
     failed : list of (name, reason)
         Photos that could not be used, now or the last time.
     skipped : Counter
-        Files that are no photos, by reason.
+        Files that are no photos, by their ending, or by what they are.
+    unreadable : list of (path, reason)
+        Folders that cannot be searched, and broken links; what the index knows of photos there
+        stays in it.
     n_described : int
         How many photos were described; of a content that was known, none.
     seconds : float
@@ -59,6 +65,7 @@ class UpdateReport:
     unchanged: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
     n_described: int = 0
     seconds: float = 0.0
 
@@ -76,6 +83,7 @@ class UpdateReport:
             "unchanged": self.unchanged,
             "failed": len(self.failed),
             "skipped": self.skipped.total(),
+            "unreadable": len(self.unreadable),
             "described": self.n_described,
         }
 
@@ -84,14 +92,21 @@ class UpdateReport:
         reasons = (reason.removeprefix(f"{name}: ") for name, reason in self.failed)
         return Counter(re.split(r" \(|\. ", reason)[0].rstrip(".") for reason in reasons)
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """What was found, and why photos could not be used; `left_out` tells of the rest."""
         found = self.counts()
         kinds = ("new", "changed", "moved", "copied", "removed", "unchanged")
         line = ", ".join(f"{found[what]} {what}" for what in kinds if found[what])
         rate = f", {found['described'] / self.seconds:.1f} a second" if self.seconds else ""
         lines = [f"{line or 'no photos'}; {found['described']} described{rate}"]
-        for what, reasons in (("failed", self.reasons()), ("skipped", self.skipped)):
-            if reasons:
-                parts = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
-                lines.append(f"{found[what]} {what}: {parts}")
-        return "\n".join(lines)
+        if self.failed:
+            parts = ", ".join(f"{n} {reason}" for reason, n in self.reasons().most_common())
+            lines.append(f"{found['failed']} failed: {printable(parts)}")
+        return lines
+
+    def left_out(self) -> list[str]:
+        """What was left out and may be wanted, in lines, as `find_photos` warns of it."""
+        return left_out(self.skipped, self.unreadable)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines() + self.left_out())

@@ -51,20 +51,31 @@ class FolderPhotos:
         if isinstance(folders, (str, os.PathLike)):
             folders = [folders]
         self.catalogue = catalogue
-        self.paths, self.skipped = walk_photos(folders)
+        self.found = walk_photos(folders)
+        self.paths = self.found.paths
         self.before = self._known()
         there = {key_of(path) for path in self.paths}
         inside = tuple(map(prefix_of, folders))
+        # What cannot be looked at may be there.
+        there.update(key_of(path) for path, _ in self.found.unreadable)
+        hidden = tuple(prefix_of(path) for path, _ in self.found.unreadable)
         self.gone = [
             entry
             for entry in catalogue.entries()
             if entry.path
             and key_of(entry.path).startswith(inside)
             and key_of(entry.path) not in there
+            and not key_of(entry.path).startswith(hidden)
         ]
         for folder, prefix in zip(folders, inside):
-            lost = sum(key_of(entry.path).startswith(prefix) for entry in self.gone)
-            if lost and not any(key.startswith(prefix) for key in there):
+            if any(key.startswith(prefix) for key in there):
+                continue
+            # Photos of a linked folder may be there, by another path than before.
+            lost = sum(
+                key_of(entry.path).startswith(prefix) and not os.path.exists(entry.path)
+                for entry in self.gone
+            )
+            if lost:
                 raise PhotoError(
                     f"{folder}: has no photo any more, and the index knows {lost} in it. If its "
                     "disk is not there now, mount it; if they were deleted, take them out of the "
@@ -84,7 +95,11 @@ class FolderPhotos:
 
     def report(self, n_described: int) -> UpdateReport:
         """What became of each photo, once those that had to be were read."""
-        report = UpdateReport(skipped=self.skipped, n_described=n_described)
+        report = UpdateReport(
+            skipped=self.found.skipped,
+            unreadable=self.found.unreadable,
+            n_described=n_described,
+        )
         after = self._known()
         new = {key: entry for key, entry in after.items() if self.before.get(key) != entry}
         copies = self.catalogue.of_ids([entry.id for entry in new.values()])
