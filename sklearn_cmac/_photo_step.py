@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from io import IOBase
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -229,17 +230,18 @@ def check_photos(X: Iterable[Item], step: Any) -> list[Item]:
 
     Parameters
     ----------
-    X : sequence of photos
-        A list, tuple, array of objects or pandas Series.
+    X : sequence or iterable of photos
+        A list, tuple, array of objects, pandas Series or generator.
     step : estimator
         Named in the error.
     """
     name = type(step).__name__
-    if isinstance(X, (str, bytes, os.PathLike, Photo, Query)) or not hasattr(X, "__len__"):
-        raise ValueError(
-            f"{name} expects a sequence of photos, got {type(X).__name__}; "
-            "put a single photo into a list"
-        )
+    single = (str, bytes, bytearray, os.PathLike, Photo, Query, IOBase)
+    if isinstance(X, single) or not isinstance(X, Iterable):
+        advice = "put a single photo into a list"
+        if isinstance(X, (str, os.PathLike)) and os.path.isdir(X):
+            advice = f"photos of a folder are find_photos({os.fspath(X)!r})"
+        raise ValueError(f"{name} expects a sequence of photos, got {type(X).__name__}; {advice}")
     photos = list(X)
     if not photos:
         raise ValueError(f"{name} got 0 photos; at least 1 is required")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from sklearn_cmac._files import open_regular
 from sklearn_cmac.store import written_whole
 
 _TEXT, _SEAL = "manifest", "sha256"
@@ -77,7 +78,7 @@ def read_sealed(path: Path) -> tuple[str, dict[str, np.ndarray]]:
 
 def read_sealed_text(path: Path) -> str:
     """The text alone; all of the file is checked nevertheless."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         length = file.read(8)
         size = int.from_bytes(length, "little")
         if len(length) < 8 or size > os.fstat(file.fileno()).st_size:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sklearn_cmac._files import check_regular
 from sklearn_cmac.collection._engine import InUseError
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
@@ -62,6 +63,8 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if self.path is None:
             return self._connected(":memory:")
+        if self.path.exists():
+            check_regular(self.path)
         place = self.path.resolve().as_uri()
         if not self.read_only:
             return self._connected(f"{place}?mode=rwc")

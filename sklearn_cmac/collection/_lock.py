@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from sklearn_cmac._printing import printable
 from sklearn_cmac.collection._engine import InUseError
 
 
@@ -50,7 +51,7 @@ class WriterLock:
         except Timeout:
             who = self._owner()
             if self.timeout > 0:
-                tqdm.write(f"{self.folder}: waiting for {who}", file=sys.stderr)
+                tqdm.write(printable(f"{self.folder}: waiting for {who}"), file=sys.stderr)
             try:
                 self._lock.acquire(timeout=self.timeout)
             except Timeout:

@@ -14,6 +14,7 @@ from typing import Any
 from sklearn.utils import Bunch
 
 from sklearn_cmac._photo_step import check_photos
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.collection import Collection, describe_collection
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.evaluation._guards import (
@@ -98,8 +99,7 @@ def evaluate(
         overlap = warn_of_overlap(fit_contents, fit_on, benchmark)
         counts["photos to fit on that are ranked too"] = overlap
     if verbose:
-        print(benchmark.DESCR)
-        print("\n".join(f"{what}: {n}" for what, n in counts.items()))
+        print_lines(benchmark.DESCR, *(f"{what}: {n}" for what, n in counts.items()))
     rows, about, ranked = [], {}, None
     for name, system in systems.items():
         kept = Kept(None if folder is None else Path(folder), system, fit_contents)

@@ -12,6 +12,8 @@ from io import BytesIO
 from jinja2 import Environment
 from PIL import Image
 
+from sklearn_cmac._printing import printable
+
 
 @dataclass
 class Figure:
@@ -85,7 +87,10 @@ def write_page(
     True
     """
     template = files("sklearn_cmac.inspection").joinpath("page.html.j2").read_text("utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable
+    )
+    page = environment.from_string(template)
     content = page.render(title=title, sections=sections, header=header, table=table)
     with open(path, "w", encoding="utf-8") as file:
         file.write(content)

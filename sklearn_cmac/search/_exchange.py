@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from sklearn_cmac._files import check_regular, open_regular, read_whole
+from sklearn_cmac._printing import NAME_ERRORS
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.persistence import load_pipeline
@@ -21,6 +24,7 @@ from sklearn_cmac.search._index import PIPELINE, RetrievalIndex
 _FORMAT = 1
 _COLUMNS = ("row", "name", "path", "id", "size", "mtime")
 _BATCH = 1024
+_LONGEST = 1 << 20  # bytes of what an export says of itself
 
 
 def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: str = "csv") -> int:
@@ -36,6 +40,7 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
         that row i has the regions from ``region_starts[i]`` on; the table ``photos``, in which
         copies of a photo have one row; the pipeline; and ``export.json``.
     table : {"csv", "parquet"}, default="csv"
+        Where a name is no UTF-8, "csv" has its bytes, and in "parquet" all names are bytes.
         "parquet" needs pandas and pyarrow: ``pip install sklearn-cmac[parquet]``.
 
     Returns
@@ -149,13 +154,22 @@ def _row(entry: CatalogueEntry, row_of: dict[str, int]) -> list[Any]:
 def _write_table(folder: Path, table: str, rows: list[list[Any]]) -> None:
     if table == "parquet":
         frame = _pandas().DataFrame(rows, columns=_COLUMNS)
+        if not all(map(_is_text, frame["name"] + frame["path"])):
+            for column in ("name", "path"):
+                frame[column] = frame[column].map(os.fsencode)
         frame.astype({"size": "Int64", "mtime": "Int64"}).to_parquet(folder / "photos.parquet")
         return
-    # Names that are no UTF-8 keep their bytes.
-    with open(
-        folder / "photos.csv", "w", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
+    with open(folder / "photos.csv", "w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
         csv.writer(file).writerows([_COLUMNS, *rows])
+
+
+def _is_text(name: str) -> bool:
+    """Whether a table of text can hold a name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]]:
@@ -164,6 +178,7 @@ def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]
     try:
         for row, name, path, id_, size, mtime in _raw_rows(file):
             facts = (int(size), int(mtime)) if size not in ("", None) else (None, None)
+            name, path = os.fsdecode(name), os.fsdecode(path)
             yield int(row), CatalogueEntry(name, path, id_, facts[0], facts[1], DESCRIBED, "")
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{file}: is missing or damaged ({error})") from error
@@ -171,10 +186,11 @@ def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]
 
 def _raw_rows(file: Path) -> Iterator[Any]:
     if file.suffix == ".parquet":
+        check_regular(file)
         frame = _pandas().read_parquet(file)[list(_COLUMNS)].astype(object)
         yield from frame.where(frame.notna(), None).itertuples(index=False)
         return
-    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as text:
+    with TextIOWrapper(open_regular(file), "utf-8", NAME_ERRORS, newline="") as text:
         header, *rows = csv.reader(text)
         if tuple(header) != _COLUMNS:
             raise ValueError(f"its columns are {header}, not {list(_COLUMNS)}")
@@ -184,7 +200,7 @@ def _raw_rows(file: Path) -> Iterator[Any]:
 def _read_about(folder: Path) -> dict[str, Any]:
     file = folder / "export.json"
     try:
-        about = json.loads(file.read_text())
+        about = json.loads(read_whole(file, _LONGEST))
         known = about["format"] == _FORMAT and {"stamp", "table"} <= set(about)
         Stamp(**about["stamp"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -196,6 +212,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
 
 def _load(file: Path, n_dimensions: int | None = None) -> np.ndarray:
     try:
+        check_regular(file)
         found = np.load(file, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header raises whatever the damage leads to
         raise ValueError(f"{file}: is missing or damaged ({error})") from error
