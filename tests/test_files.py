@@ -3,15 +3,19 @@
 import errno
 import os
 import pickle
+import signal
 import socket
 import stat
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from light import TRUST, make_light, write_photos
 
 from sklearn_cmac import _files
 from sklearn_cmac._files import FileError, check_regular, open_regular, read_whole
+from sklearn_cmac.cli import main
+from sklearn_cmac.search import RetrievalIndex, read_arrays, write_arrays
 
 READERS = [check_regular, open_regular, lambda path: read_whole(path, 100)]
 
@@ -92,3 +96,72 @@ def test_an_error_survives_the_way_from_another_process():
     error = pickle.loads(pickle.dumps(FileError(errno.EINVAL, "is a folder", "x")))
     assert str(error) == "x: is a folder"
     assert error.errno == errno.EINVAL
+
+
+# -- wherever a file is named -----------------------------------------------------------------
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """A named pipe; a test that waits for it fails."""
+    path = special_file(tmp_path / "pipe", "named pipe")
+
+    def waits(*_):
+        raise AssertionError("a named pipe is waited for")
+
+    before = signal.signal(signal.SIGALRM, waits)
+    signal.alarm(60)
+    yield path
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "search {photos} {photo} --pipeline {pipe}",
+        "search {photos} {photo} --html {pipe}",
+        "fit {photos} --out {photos}/out.safetensors --weights {pipe}",
+        "index {pipe}",
+        "info {pipe}",
+        "import {pipe} {photos}/new.cmac",
+    ],
+)
+def test_a_named_pipe_in_place_of_a_file_is_an_error_at_once(command, pipe, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    (photo,) = write_photos(photos, [0])
+    words = [word.format(photos=photos, photo=photo, pipe=pipe) for word in command.split()]
+    assert main(words) == 2
+    assert str(pipe) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["export.json", "descriptors.npy", "photos.csv", "photos.parquet", "pipeline.safetensors"],
+)
+def test_a_named_pipe_in_an_export_is_an_error_at_once(name, pipe, tmp_path):
+    if name == "photos.parquet":
+        pytest.importorskip("pyarrow")
+    with RetrievalIndex.create(tmp_path / "x.cmac", make_light()) as index:
+        index.add(write_photos(tmp_path / "photos", [0]))
+        write_arrays(index, tmp_path / "arrays", "parquet" if "parquet" in name else "csv")
+    os.replace(pipe, tmp_path / "arrays" / name)
+    with pytest.raises((ValueError, OSError), match=f"{name}: is .*named pipe"):
+        read_arrays(tmp_path / "arrays", tmp_path / "y.cmac", trust=TRUST)
+
+
+@pytest.mark.parametrize("name", ["catalogue.sqlite", "pipeline.safetensors"])
+def test_a_named_pipe_in_an_index_is_an_error_at_once(name, pipe, tmp_path):
+    RetrievalIndex.create(tmp_path / "x.cmac", make_light()).close()
+    os.replace(pipe, tmp_path / "x.cmac" / name)
+    with pytest.raises(OSError, match=f"{name}: is a named pipe"):  # noqa: SIM117
+        with RetrievalIndex.open(tmp_path / "x.cmac", trust=TRUST) as index:
+            index.info()
+
+
+def test_a_named_pipe_in_place_of_a_checksum_is_damage(pipe, tmp_path):
+    RetrievalIndex.create(tmp_path / "x.cmac", make_light()).close()
+    os.replace(pipe, tmp_path / "x.cmac" / "catalogue.checksum")
+    with RetrievalIndex.open(tmp_path / "x.cmac", trust=TRUST, read_only=True) as index:
+        (sentence,) = index.check()
+    assert "catalogue.checksum, is not as written" in sentence

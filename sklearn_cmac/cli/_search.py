@@ -13,6 +13,7 @@ import numpy as np
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._index import index_beside, make_index, maps_beside, photos_to_index
 from sklearn_cmac.cli._making import (
@@ -99,6 +100,8 @@ def search_command(
         path = where
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
+        if html.exists():
+            check_regular(html)
     with maps_beside(path) as scratch:
         given = read_pipeline(file, trust) if file else None
         if is_kept(path):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sklearn_cmac._files import check_regular
+from sklearn_cmac._files import FileError, check_regular, read_whole
 from sklearn_cmac.collection._engine import InUseError
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
@@ -178,8 +178,10 @@ class Database:
     def _broken_seal(self) -> list[str]:
         if self.path is None or not self._seal_path.exists():
             return []
-        if self._seal_path.read_bytes() == f"{self._sum():08x}\n".encode():
-            return []
+        seal = f"{self._sum():08x}\n".encode()
+        with suppress(FileError):
+            if read_whole(self._seal_path, len(seal)) == seal:
+                return []
         return [f"{self.path}: is damaged (it, or {self._seal_path.name}, is not as written)"]
 
     @property

@@ -153,10 +153,9 @@ def _row(entry: CatalogueEntry, row_of: dict[str, int]) -> list[Any]:
 
 def _write_table(folder: Path, table: str, rows: list[list[Any]]) -> None:
     if table == "parquet":
+        if not all(_is_text(name + path) for _, name, path, *_ in rows):
+            rows = [[i, *map(os.fsencode, (name, path)), *rest] for i, name, path, *rest in rows]
         frame = _pandas().DataFrame(rows, columns=_COLUMNS)
-        if not all(map(_is_text, frame["name"] + frame["path"])):
-            for column in ("name", "path"):
-                frame[column] = frame[column].map(os.fsencode)
         frame.astype({"size": "Int64", "mtime": "Int64"}).to_parquet(folder / "photos.parquet")
         return
     with open(folder / "photos.csv", "w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
