@@ -39,7 +39,7 @@ _REFUSED = {
 }
 # HEIC and HEIF, which pi-heif decodes; the name is that of Pillow's plugin.
 HEIF = "HEIF"
-_HEIF_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
+HEIF_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 
 # Bytes that decoders were seen to take for each pixel, the picture itself included, where that is
 # more than the picture: `_BYTES_OF_MODE`.
@@ -166,7 +166,7 @@ def readable_endings() -> set[str]:
     """
     forms = {*openers(), "MPO"}
     found = {ending for ending, form in Image.registered_extensions().items() if form in forms}
-    return found | _HEIF_ENDINGS if HEIF in forms else found - _HEIF_ENDINGS
+    return found | HEIF_ENDINGS if HEIF in forms else found - HEIF_ENDINGS
 
 
 def refused_endings() -> set[str]:
@@ -177,7 +177,7 @@ def refused_endings() -> set[str]:
     set of str
     """
     readable = readable_endings()
-    return ({*Image.registered_extensions()} | _HEIF_ENDINGS) - readable
+    return ({*Image.registered_extensions()} | HEIF_ENDINGS) - readable
 
 
 def is_heif(content: bytes) -> bool:

@@ -135,7 +135,7 @@ def test_an_error_of_many_lines_is_told_in_one(photos, query, capsys, monkeypatc
     def fails(*_):
         raise ValueError("2 of 3 photos cannot be used:\n  photo 0: a\n  photo 2: b")
 
-    monkeypatch.setattr("sklearn_cmac.cli._search.walk_photos", fails)
+    monkeypatch.setattr("sklearn_cmac.cli._making.walk_photos", fails)
     assert run("search", photos, query) == 2
     assert complaint(capsys) == "cmac: 2 of 3 photos cannot be used: photo 0: a photo 2: b"
 

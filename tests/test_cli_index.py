@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sklearn_cmac import ConvFeatureExtractor
+from sklearn_cmac import ConvFeatureExtractor, formats
 from sklearn_cmac.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
@@ -75,6 +75,30 @@ def test_an_index_is_made_once_and_each_change_is_told(place, capsys):
     told = json.loads(capsys.readouterr().out)
     assert (told["photos"], told["unchanged"], told["n_described"]) == (9, 9, 0)
     assert sorted(Path(name).name for name, _ in told["failed"]) == ["broken.jpg", fourth.name]
+
+
+def test_what_is_left_out_is_told_once_and_on_standard_error(place, capsys, monkeypatch):
+    monkeypatch.setattr(formats, "has_heif", lambda: False)
+    photos = place / "photos"
+    for name in ("a.HEIC", "b.heic", "c.heic"):
+        (photos / name).touch()
+    (place / "album").symlink_to(photos)
+    told = (
+        "3 files were left out, whose format cannot be read (.heic 3); to read .heic: pip install "
+        "sklearn-cmac[heic]"
+    )
+    query = min(photos.glob("*.png"))
+    for asked in (
+        ["index", photos],
+        ["index", photos, "--json"],
+        ["search", photos, query],
+        ["search", place / "album", query, "--system", "mac"],  # a new index
+        ["fit", photos, "--out", place / "fitted.safetensors", *QUICK],
+    ):
+        assert run(*asked) == 0
+        out, err = capsys.readouterr()
+        assert err.splitlines().count(told) == 1
+        assert "left out" not in out
 
 
 def test_a_search_of_the_index_is_one_of_the_folder(place, capsys):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.utils import Bunch
 
-from sklearn_cmac import Photo, PhotoError
+from sklearn_cmac import Photo, PhotoError, formats
 from sklearn_cmac.datasets import (
     add_distractors,
     as_benchmark,
@@ -54,10 +54,12 @@ def test_whatever_pillow_opens_is_found_and_what_starts_programs_is_not(tmp_path
         picture.save(tmp_path / name, form)
     for name in ("page.eps", "page.ps", "page.pdf", "page.wmf", "film.mpg", "features.h5"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_photos(tmp_path)] == list(forms)
+    with pytest.warns(UserWarning, match=r"3 files .*\(\.eps 1, \.ps 1, \.wmf 1\)"):
+        assert [path.name for path in find_photos(tmp_path)] == list(forms)
 
 
-def test_photos_that_pillow_does_not_open_are_counted_by_their_ending(folder):
+def test_photos_that_cannot_be_opened_are_counted_by_their_ending(folder, monkeypatch):
+    monkeypatch.setattr(formats, "has_heif", lambda: False)
     for name in ("tower/IMG_1.HEIC", "tower/IMG_2.heic", "raw.nef", "._raw.nef"):
         (folder / name).touch()
     told = r"3 files were left out, whose format cannot be read \(\.heic 2, \.nef 1\)"
@@ -71,11 +73,16 @@ def test_photos_that_pillow_does_not_open_are_counted_by_their_ending(folder):
         find_photos(folder / "phone")
 
 
-def test_endings_of_a_registered_plugin_are_found(folder, monkeypatch):
-    monkeypatch.setitem(Image.OPEN, "HEIF", (None, None))
-    monkeypatch.setitem(Image.EXTENSION, ".heic", "HEIF")
-    (folder / "IMG_1.heic").touch()
-    assert folder / "IMG_1.heic" in find_photos(folder)
+def test_endings_of_a_format_that_is_allowed_are_found(folder, monkeypatch):
+    monkeypatch.setitem(Image.OPEN, "NEW", (None, None))
+    monkeypatch.setattr(Image, "ID", [*Image.ID, "NEW"])
+    monkeypatch.setitem(Image.EXTENSION, ".new", "NEW")
+    monkeypatch.setattr(formats, "_allowed", {})
+    (folder / "photo.new").touch()
+    with pytest.warns(UserWarning, match=r"cannot be read \(\.new 1\)"):
+        assert len(find_photos(folder)) == 5
+    formats.allow_format("NEW")
+    assert folder / "photo.new" in find_photos(folder)
 
 
 def test_sub_folders_are_labels(folder):

@@ -8,7 +8,7 @@ from light import make_light, write_photos
 from PIL import Image
 from test_files import special_file
 
-from sklearn_cmac import Photo, PhotoError
+from sklearn_cmac import Photo, PhotoError, formats
 from sklearn_cmac.datasets import find_photos, left_out, load_photo_folder, walk_photos
 from sklearn_cmac.photos import MOST_BYTES, read_source
 from sklearn_cmac.search import RetrievalIndex
@@ -137,7 +137,8 @@ def test_files_larger_than_any_photo_are_counted_and_refused(tmp_path):
         read_source(Photo(tmp_path / "b.jpg"))
 
 
-def test_files_that_lie_beside_photos_are_not_told_and_all_others_are(tmp_path):
+def test_files_that_lie_beside_photos_are_not_told_and_all_others_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "has_heif", lambda: False)
     photo_at(tmp_path / "a.jpg")
     for name in ("a.xmp", "a.jpg.json", "list.CSV", "Thumbs.db", "film.MP4", "notes.txt"):
         (tmp_path / name).touch()

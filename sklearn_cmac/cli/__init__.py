@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sklearn_cmac import __version__
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._care import (
     check_command,
     compact_command,
@@ -106,4 +107,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _complain(message: str) -> None:
     """Say what is wrong, in one line."""
     line = " ".join(part.strip() for part in message.splitlines())
-    click.echo(f"cmac: {line}", err=True)
+    print_lines(f"cmac: {line}", err=True)

@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac import datasets
 from sklearn_cmac._printing import print_lines
+from sklearn_cmac.cli._making import photos_of
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     PATH,
@@ -125,11 +126,15 @@ def evaluate_command(
     store = store or (out / "maps" if "localization" in rerank else None)
     systems = {SYSTEMS[name].label: made.make(name, store) for name in system}
     loaded = _load_benchmark(**task)
+    if fit_on:
+        fit_photos = photos_of([fit_on])
+    else:  # of which loading has told what is left out
+        fit_photos = datasets.walk_photos([task["photos"]]).require(task["photos"])
     say_how_it_runs(next(iter(systems.values())))
     evaluation = evaluate(
         loaded,
         systems,
-        datasets.find_photos(fit_on or task["photos"]),
+        fit_photos,
         query_crops=query_crop if boxed else query_crop[:1],
         steps={_chain_name(*names): make_chain(*names, verbose=True)
                for names in product(rerank, expand)},

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sklearn_cmac._printing import print_lines
-from sklearn_cmac.cli._making import fit_system
+from sklearn_cmac.cli._making import fit_system, photos_of
 from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
@@ -19,7 +19,6 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
-from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
 
 
@@ -37,7 +36,7 @@ def fit_command(
     Photos of other objects than are searched for are best. The file is for the --pipeline of other
     commands, and holds no code.
     """
-    photos = [photo for folder in folders for photo in find_photos(folder)]
+    photos = photos_of(folders)
     _check_writable(out)
     with tempfile.TemporaryDirectory() as scratch:
         say_how_it_runs(made.make(system, None))

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._making import (
     fit_system,
+    photos_of,
     pipeline_of,
     pipeline_option,
     read_pipeline,
@@ -34,7 +35,6 @@ from sklearn_cmac.cli._options import (
 )
 from sklearn_cmac.collection import find_store, is_kept, workers
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
 
@@ -110,7 +110,7 @@ def index_command(
             index, told = RetrievalIndex.open(path, trust=trust), False
         else:
             given = read_pipeline(file, trust) if file else None
-            photos, told = photos_to_index(folders), True
+            photos, told = photos_of(folders), True
             index = make_index(path, photos, system, made, store or scratch, given, vectors)
         with index:
             features = pipeline_of(index.pipeline)[0]
@@ -163,14 +163,6 @@ def index_beside(folder: Path) -> Path:
     """Where the index of a folder is, unless it is said."""
     whole = folder.resolve() if folder.name in ("", "..") else folder
     return whole.with_name(f"{whole.name}.cmac")
-
-
-def photos_to_index(folders: Sequence[Path]) -> list[str]:
-    """The photos in folders; what is left out is told before the long work."""
-    found = walk_photos(folders)
-    photos = found.require(folders[0])
-    print_lines(*found.left_out(), err=True)
-    return photos
 
 
 def make_index(

@@ -14,8 +14,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._options import FILE, SystemOptions
 from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fingerprints import fingerprint_photo
 from sklearn_cmac.local import LocalFeatureExtractor
@@ -56,6 +58,14 @@ def read_pipeline(file: Path, trust: Sequence[str]) -> Pipeline | Retriever:
     if not isinstance(first, (ConvFeatureExtractor, LocalFeatureExtractor)):
         raise ValueError(f"{what} that begins with {type(first).__name__}, which reads no photos")
     return found
+
+
+def photos_of(folders: Sequence[Path]) -> list[str]:
+    """The photos in folders; what is left out is told at once, before the long work."""
+    found = walk_photos(folders)
+    photos = found.require(folders[0])
+    print_lines(*found.left_out(), err=True)
+    return photos
 
 
 def fit_system(

@@ -15,8 +15,9 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
-from sklearn_cmac.cli._index import index_beside, make_index, maps_beside, photos_to_index
+from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
+    photos_of,
     pipeline_of,
     pipeline_option,
     read_pipeline,
@@ -94,7 +95,7 @@ def search_command(
     asked = Photo(query) if box is None else Query(Photo(query), box)
     folder = None if is_kept(where) else where
     if folder is not None:
-        photos = photos_to_index([folder])
+        photos = photos_of([folder])
         path = index_beside(folder) if path is None else path
     else:
         path = where

@@ -10,20 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from sklearn_cmac._files import kind_of
 from sklearn_cmac._printing import printable
+from sklearn_cmac.formats import HEIF_ENDINGS, readable_endings
 from sklearn_cmac.photos import MOST_BYTES, PhotoError
 
-# Formats that Pillow opens and that are no photos: EPS starts Ghostscript and WMF needs Windows to
-# be drawn, of MPEG only the size is read, and the others hold data that Pillow cannot show.
-_NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 # What lies beside photos and is none: notes, tables, what programs note of each photo, sound,
 # films, archives. Files of any other ending, or of none, may be photos.
 _NO_PHOTO_ENDINGS = {
-    ".7z", ".aac", ".aae", ".avi", ".bak", ".bat", ".bin", ".cfg", ".cmac", ".conf", ".css", ".csv",
-    ".ctg", ".dat", ".db", ".doc", ".docx", ".dop", ".exe", ".flac", ".gpx", ".gz", ".h5", ".hdf5",
+    ".7z", ".aac", ".aae", ".avi", ".bat", ".cfg", ".cmac", ".conf", ".css", ".csv",
+    ".ctg", ".db", ".doc", ".docx", ".dop", ".exe", ".flac", ".gpx", ".gz", ".h5", ".hdf5",
     ".htm", ".html", ".ini", ".ipynb", ".joblib", ".js", ".json", ".jsonl", ".kml", ".lnk", ".lock",
     ".log", ".lrcat", ".lrdata", ".lrv", ".m4a", ".m4v", ".mat", ".md", ".md5", ".mkv", ".mov",
     ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".nfo", ".npy", ".npz", ".ods", ".odt", ".ogg", ".on1",
@@ -32,7 +28,6 @@ _NO_PHOTO_ENDINGS = {
     ".tmp", ".toml", ".torrent", ".tsv", ".txt", ".url", ".wav", ".webm", ".wmv", ".xls", ".xlsx",
     ".xml", ".xmp", ".yaml", ".yml", ".zip",
 }  # fmt: skip
-_HEIC_ENDINGS = {".heic", ".heif", ".hif"}
 _TOO_LARGE = f"above {MOST_BYTES >> 20} MB"
 _NAMED = 5  # of what cannot be read, in one warning
 
@@ -83,7 +78,7 @@ def left_out(skipped: Counter[str], unreadable: Sequence[tuple[str, str]]) -> li
     parts = []
     if formats:
         parts.append(f"{_files(formats)} left out, whose format cannot be read ({_each(formats)})")
-    if phones := sorted(formats.keys() & _HEIC_ENDINGS):
+    if phones := sorted(formats.keys() & HEIF_ENDINGS):
         parts.append(f"to read {' and '.join(phones)}: pip install sklearn-cmac[heic]")
     if others:
         parts.append(f"{_files(others)} left out, which cannot be photos ({_each(others)})")
@@ -105,10 +100,9 @@ def _each(counts: Counter[str]) -> str:
 def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     """The image files in a folder and its sub-folders, by their ending, sorted.
 
-    Endings are those that Pillow opens, with the plugins that are registered with it. Files and
-    sub-folders whose name begins with a dot are skipped. Linked folders are searched as others
-    are; one that is reached in several ways counts once, by its real path if that is below
-    `folder`.
+    Endings are those of `formats.readable_endings`. Files and sub-folders whose name begins with a
+    dot are skipped. Linked folders are searched as others are; one that is reached in several ways
+    counts once, by its real path if that is below `folder`.
 
     Parameters
     ----------
@@ -137,8 +131,8 @@ def image_paths(folder: str | os.PathLike[str]) -> list[str]:
     """The same as strings, which for a million files take a tenth of the memory."""
     found = walk_photos([folder])
     found.require(folder)
-    for line in found.left_out():
-        warnings.warn(f"{folder}: {line}", stacklevel=3)
+    if told := found.left_out():
+        warnings.warn(f"{printable(folder)}: {'; '.join(told)}", stacklevel=3)
     return found.paths
 
 
@@ -161,6 +155,21 @@ def walk_photos(folders: Sequence[str | os.PathLike[str]]) -> FoundPhotos:
     ------
     PhotoError
         If one of them is no folder, or cannot be searched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from sklearn_cmac.datasets import walk_photos
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (64, 48)).save(Path(folder) / "front.jpg")
+    ...     (Path(folder) / "raw.nef").touch()
+    ...     found = walk_photos([folder])
+    >>> len(found.paths), found.skipped
+    (1, Counter({'.nef': 1}))
+    >>> found.left_out()
+    ['1 file was left out, whose format cannot be read (.nef 1)']
     """
     for folder in folders:
         if not os.path.isdir(folder):
@@ -177,7 +186,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.found = FoundPhotos()
-        self.readable = _readable_endings()
+        self.readable = readable_endings()
         self.searched: set[object] = set()
         self.links: list[str] = []  # to folders, which wait until all others were searched
 
@@ -252,10 +261,3 @@ class _Walk:
 
 def _parts(path: str) -> list[str]:
     return path.split(os.sep)
-
-
-def _readable_endings() -> set[str]:
-    """Endings of the photos that Pillow opens; MPO is opened as the JPEG that it begins with."""
-    endings = Image.registered_extensions()
-    formats = {*Image.OPEN, "MPO"} - _NO_PHOTOS
-    return {ending for ending, form in endings.items() if form in formats}
