@@ -11,9 +11,6 @@ import re
 import sys
 from typing import TextIO
 
-# How tables for programs encode names, so that they keep the bytes that the file system gave.
-NAME_ERRORS = sys.getfilesystemencodeerrors()
-
 # Control characters, line and paragraph separators, marks that turn the order of what follows,
 # and the surrogates that stand for undecodable bytes.
 _UNPRINTABLE = re.compile(

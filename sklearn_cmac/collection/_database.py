@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sklearn_cmac._files import FileError, check_regular, read_whole
+from sklearn_cmac._files import check_regular, read_whole
 from sklearn_cmac.collection._engine import InUseError
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
@@ -63,7 +63,7 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if self.path is None:
             return self._connected(":memory:")
-        if self.path.exists():
+        with suppress(FileNotFoundError):
             check_regular(self.path)
         place = self.path.resolve().as_uri()
         if not self.read_only:
@@ -178,9 +178,8 @@ class Database:
     def _broken_seal(self) -> list[str]:
         if self.path is None or not self._seal_path.exists():
             return []
-        seal = f"{self._sum():08x}\n".encode()
-        with suppress(FileError):
-            if read_whole(self._seal_path, len(seal)) == seal:
+        with suppress(OSError):
+            if read_whole(self._seal_path, 100) == f"{self._sum():08x}\n".encode():
                 return []
         return [f"{self.path}: is damaged (it, or {self._seal_path.name}, is not as written)"]
 

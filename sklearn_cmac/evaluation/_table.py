@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from sklearn_cmac._markdown import as_table
-from sklearn_cmac._printing import NAME_ERRORS
 from sklearn_cmac.metrics import bootstrap_interval
 
 _COSTS = ("s/photo", "s once", "s/query", "bytes/photo")
@@ -120,8 +119,9 @@ class Evaluation:
         (place / "table.md").write_text(f"{self}\n", encoding="utf-8")
         content = {"protocol": self.protocol, "rows": [_as_json(row) for row in self.rows]}
         (place / "results.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+        # Names that are no UTF-8 keep their bytes.
         with open(
-            place / "per_query.csv", "w", newline="", encoding="utf-8", errors=NAME_ERRORS
+            place / "per_query.csv", "w", newline="", encoding="utf-8", errors="surrogateescape"
         ) as file:
             table = csv.writer(file)
             names = [f"{row.system}, {row.query_crop}, {row.steps}" for row in self.rows]

@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from sklearn_cmac._files import check_regular, open_regular, read_whole
-from sklearn_cmac._printing import NAME_ERRORS
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.persistence import load_pipeline
@@ -24,7 +21,6 @@ from sklearn_cmac.search._index import PIPELINE, RetrievalIndex
 _FORMAT = 1
 _COLUMNS = ("row", "name", "path", "id", "size", "mtime")
 _BATCH = 1024
-_LONGEST = 1 << 20  # bytes of what an export says of itself
 
 
 def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: str = "csv") -> int:
@@ -158,7 +154,10 @@ def _write_table(folder: Path, table: str, rows: list[list[Any]]) -> None:
         frame = _pandas().DataFrame(rows, columns=_COLUMNS)
         frame.astype({"size": "Int64", "mtime": "Int64"}).to_parquet(folder / "photos.parquet")
         return
-    with open(folder / "photos.csv", "w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
+    # Names that are no UTF-8 keep their bytes.
+    with open(
+        folder / "photos.csv", "w", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         csv.writer(file).writerows([_COLUMNS, *rows])
 
 
@@ -177,7 +176,6 @@ def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]
     try:
         for row, name, path, id_, size, mtime in _raw_rows(file):
             facts = (int(size), int(mtime)) if size not in ("", None) else (None, None)
-            name, path = os.fsdecode(name), os.fsdecode(path)
             yield int(row), CatalogueEntry(name, path, id_, facts[0], facts[1], DESCRIBED, "")
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{file}: is missing or damaged ({error})") from error
@@ -185,11 +183,11 @@ def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]
 
 def _raw_rows(file: Path) -> Iterator[Any]:
     if file.suffix == ".parquet":
-        check_regular(file)
         frame = _pandas().read_parquet(file)[list(_COLUMNS)].astype(object)
-        yield from frame.where(frame.notna(), None).itertuples(index=False)
+        rows = frame.where(frame.notna(), None).itertuples(index=False)
+        yield from ((i, *map(os.fsdecode, (name, path)), *rest) for i, name, path, *rest in rows)
         return
-    with TextIOWrapper(open_regular(file), "utf-8", NAME_ERRORS, newline="") as text:
+    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as text:
         header, *rows = csv.reader(text)
         if tuple(header) != _COLUMNS:
             raise ValueError(f"its columns are {header}, not {list(_COLUMNS)}")
@@ -199,7 +197,7 @@ def _raw_rows(file: Path) -> Iterator[Any]:
 def _read_about(folder: Path) -> dict[str, Any]:
     file = folder / "export.json"
     try:
-        about = json.loads(read_whole(file, _LONGEST))
+        about = json.loads(file.read_text())
         known = about["format"] == _FORMAT and {"stamp", "table"} <= set(about)
         Stamp(**about["stamp"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -211,7 +209,6 @@ def _read_about(folder: Path) -> dict[str, Any]:
 
 def _load(file: Path, n_dimensions: int | None = None) -> np.ndarray:
     try:
-        check_regular(file)
         found = np.load(file, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header raises whatever the damage leads to
         raise ValueError(f"{file}: is missing or damaged ({error})") from error
