@@ -101,6 +101,17 @@ def test_what_is_left_out_is_told_once_and_on_standard_error(place, capsys, monk
         assert "left out" not in out
 
 
+def test_a_folder_whose_disk_is_not_mounted_is_told_from_one_without_photos(place, capsys):
+    photo = shutil.copy2(min((place / "photos").glob("*.png")), place / "asked.png")
+    shutil.rmtree(place / "photos")
+    (place / "photos").mkdir()
+    assert run("search", place / "photos", photo) == 2
+    assert "the index knows 11 in it" in complaint(capsys)
+    (place / "photos" / "a.cr3").touch()
+    assert run("search", place / "photos", photo, "--index", place / "new.cmac") == 2
+    assert re.search(r"has no image file.*; 1 file was left out.*\.cr3 1", complaint(capsys))
+
+
 def test_a_search_of_the_index_is_one_of_the_folder(place, capsys):
     query = sorted((place / "photos").glob("*.png"))[2]
     assert run("search", place / "photos", query, "-n", 3) == 0

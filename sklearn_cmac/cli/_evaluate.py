@@ -12,7 +12,7 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac import datasets
 from sklearn_cmac._printing import print_lines
-from sklearn_cmac.cli._making import photos_of
+from sklearn_cmac.cli._making import look_through
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     PATH,
@@ -127,7 +127,7 @@ def evaluate_command(
     systems = {SYSTEMS[name].label: made.make(name, store) for name in system}
     loaded = _load_benchmark(**task)
     if fit_on:
-        fit_photos = photos_of([fit_on])
+        fit_photos = look_through([fit_on]).require(fit_on)
     else:  # of which loading has told what is left out
         fit_photos = datasets.walk_photos([task["photos"]]).require(task["photos"])
     say_how_it_runs(next(iter(systems.values())))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sklearn_cmac._printing import print_lines
-from sklearn_cmac.cli._making import fit_system, photos_of
+from sklearn_cmac.cli._making import fit_system, look_through
 from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
@@ -36,7 +36,7 @@ def fit_command(
     Photos of other objects than are searched for are best. The file is for the --pipeline of other
     commands, and holds no code.
     """
-    photos = photos_of(folders)
+    photos = look_through(folders).require(folders[0])
     _check_writable(out)
     with tempfile.TemporaryDirectory() as scratch:
         say_how_it_runs(made.make(system, None))

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._making import (
     fit_system,
-    photos_of,
+    look_through,
     pipeline_of,
     pipeline_option,
     read_pipeline,
@@ -110,7 +110,7 @@ def index_command(
             index, told = RetrievalIndex.open(path, trust=trust), False
         else:
             given = read_pipeline(file, trust) if file else None
-            photos, told = photos_of(folders), True
+            photos, told = look_through(folders).require(folders[0]), True
             index = make_index(path, photos, system, made, store or scratch, given, vectors)
         with index:
             features = pipeline_of(index.pipeline)[0]

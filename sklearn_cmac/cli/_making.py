@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._options import FILE, SystemOptions
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.datasets import walk_photos
+from sklearn_cmac.datasets import FoundPhotos, walk_photos
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fingerprints import fingerprint_photo
 from sklearn_cmac.local import LocalFeatureExtractor
@@ -60,12 +60,12 @@ def read_pipeline(file: Path, trust: Sequence[str]) -> Pipeline | Retriever:
     return found
 
 
-def photos_of(folders: Sequence[Path]) -> list[str]:
+def look_through(folders: Sequence[Path]) -> FoundPhotos:
     """The photos in folders; what is left out is told at once, before the long work."""
     found = walk_photos(folders)
-    photos = found.require(folders[0])
-    print_lines(*found.left_out(), err=True)
-    return photos
+    if found.paths:  # else that is part of the error
+        print_lines(*found.left_out(), err=True)
+    return found
 
 
 def fit_system(

@@ -17,7 +17,7 @@ from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
-    photos_of,
+    look_through,
     pipeline_of,
     pipeline_option,
     read_pipeline,
@@ -95,7 +95,7 @@ def search_command(
     asked = Photo(query) if box is None else Query(Photo(query), box)
     folder = None if is_kept(where) else where
     if folder is not None:
-        photos = photos_of([folder])
+        found = look_through([folder])
         path = index_beside(folder) if path is None else path
     else:
         path = where
@@ -112,6 +112,7 @@ def search_command(
                 index.pipeline = with_steps(given)
         else:
             assert folder is not None
+            photos = found.require(folder)
             _check_query(asked, SystemOptions().make(system, None) if given is None else given)
             index = make_index(path, photos, system, SystemOptions(), store or scratch, given)
             print_lines(f"{path}: is made; the next search is quick", err=True)
