@@ -237,7 +237,7 @@ def check_photos(X: Iterable[Item], step: Any) -> list[Item]:
     """
     name = type(step).__name__
     single = (str, bytes, bytearray, os.PathLike, Photo, Query, IOBase)
-    if isinstance(X, single) or not isinstance(X, Iterable):
+    if isinstance(X, single) or not (hasattr(X, "__len__") or isinstance(X, Iterable)):
         advice = "put a single photo into a list"
         if isinstance(X, (str, os.PathLike)) and os.path.isdir(X):
             advice = f"photos of a folder are find_photos({os.fspath(X)!r})"

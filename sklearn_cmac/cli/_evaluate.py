@@ -126,10 +126,9 @@ def evaluate_command(
     store = store or (out / "maps" if "localization" in rerank else None)
     systems = {SYSTEMS[name].label: made.make(name, store) for name in system}
     loaded = _load_benchmark(**task)
-    if fit_on:
-        fit_photos = look_through([fit_on]).require(fit_on)
-    else:  # of which loading has told what is left out
-        fit_photos = datasets.walk_photos([task["photos"]]).require(task["photos"])
+    # Loading a folder without a table has told what is left out.
+    look = look_through if fit_on or task["labels"] else datasets.walk_photos
+    fit_photos = look([fit_on or task["photos"]]).require(fit_on or task["photos"])
     say_how_it_runs(next(iter(systems.values())))
     evaluation = evaluate(
         loaded,
