@@ -19,8 +19,8 @@ _ORIENTATION = 0x0112
 # Bytes of a value of each type of TIFF.
 _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
                 16: 8, 17: 8, 18: 8}  # fmt: skip
-# Types whose values are whole numbers without a sign: BYTE, SHORT, LONG, LONG8.
-_WHOLE = {1: "B", 3: "H", 4: "L", 16: "Q"}
+# Types whose values are whole numbers: BYTE, SHORT, LONG, UNDEFINED, LONG8, and those with a sign.
+_WHOLE = {1: "B", 3: "H", 4: "L", 6: "b", 7: "B", 8: "h", 9: "l", 16: "Q", 17: "q"}
 
 
 class ContainerError(ValueError):

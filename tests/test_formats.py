@@ -65,7 +65,9 @@ def test_sizes_agree_with_what_is_decoded_however_a_photo_lies(form, orientation
         (4, 1, b"\x01\0\x01\0", 1),  # 65537
         (3, 0, b"\x06\0\0\0", 1),
         (2, 2, b"6\0\0\0", 1),  # ASCII
-        (7, 1, b"\x06\0\0\0", 1),  # UNDEFINED
+        (7, 1, b"\x06\0\0\0", 6),  # UNDEFINED
+        (8, 1, b"\x06\0\0\0", 6),  # SSHORT
+        (8, 1, b"\xfa\xff\0\0", 1),  # -6
         (5, 1, b"\x08\0\0\0", 1),  # RATIONAL, elsewhere
         (3, 2**32 - 1, b"\xff\xff\xff\xff", 1),
         (99, 1, b"\x06\0\0\0", 1),
