@@ -189,7 +189,7 @@ def check_box(box: Any, name: str) -> Box:
         x0, y0, x1, y1 = (float(v) for v in box)
     except (TypeError, ValueError):
         raise PhotoError(
-            f"{name}: a box is four numbers (x0, y0, x1, y1) in pixels, got {box!r}."
+            f"{name}: a box is four numbers (x0, y0, x1, y1) in pixels, got {repr(box)[:80]}."
         ) from None
     if not np.isfinite([x0, y0, x1, y1]).all() or x1 <= x0 or y1 <= y0:
         raise PhotoError(

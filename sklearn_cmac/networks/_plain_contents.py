@@ -22,23 +22,24 @@ class WeightsError(ValueError):
     """Weights that are missing, damaged, or made for another network."""
 
 
-class _PlainDtype:
+class PlainDtype:
     """Stands for numpy.dtype: its letter code and byte order."""
 
     def __init__(self, code: object, *_: object):
-        self.code, self.order = str(code), "="
+        # Others may be so nested that to print them takes for ever.
+        if type(code) is not str or not re.fullmatch(r"[<>=|]?([biuf]\d\d?|\?)", code):
+            raise ValueError("holds an array of what are no numbers")
+        self.code, self.order = code, "="
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         self.order = state[1]
 
     def numpy(self) -> np.dtype:
         dtype = np.dtype(self.code)
-        if dtype.kind not in "biuf":
-            raise ValueError(f"holds an array of {self.code!r}, which are no numbers")
-        return np.dtype(self.order + dtype.str[1:]) if self.order in "<>" else dtype
+        return np.dtype(self.order + dtype.str[1:]) if self.order in ("<", ">") else dtype
 
 
-class _PlainArray:
+class PlainArray:
     """Stands for numpy.ndarray."""
 
     def __init__(self) -> None:
@@ -46,26 +47,41 @@ class _PlainArray:
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         _, shape, dtype, by_column, content = state
-        values = np.frombuffer(content, dtype.numpy())
-        self.values = values.reshape(shape[::-1]).T if by_column else values.reshape(shape)
+        self.values = _numbers(content, dtype, shape, "F" if by_column else "C")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
 
+def _numbers(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """The numbers of an array; no more of them than its bytes hold."""
+    if not isinstance(dtype, PlainDtype):
+        raise ValueError("holds an array of what are no numbers")
+    if type(content) is str:  # bytes, in pickles of Python 2
+        content = content.encode("latin-1")
+    values = np.frombuffer(content, dtype.numpy())
+    return values.reshape(shape[::-1]).T if order == "F" else values.reshape(shape)
+
+
 class _PlainEstimator:
     """Stands for a fitted estimator: its parameters and fitted arrays."""
 
 
-def _reconstruct(kind: object, *_: object) -> _PlainArray:
-    if not (isinstance(kind, type) and issubclass(kind, _PlainArray)):
+def _reconstruct(kind: object, *_: object) -> PlainArray:
+    if not (isinstance(kind, type) and issubclass(kind, PlainArray)):
         raise ValueError("holds something else where an array should be")
     return kind()
 
 
-def _scalar(dtype: _PlainDtype, content: bytes) -> object:
-    return np.frombuffer(content, dtype.numpy())[0].item()
+def _scalar(dtype: PlainDtype, content: bytes) -> object:
+    return _numbers(content, dtype, (1,), "C").item()
+
+
+def _frombuffer(content: bytes, dtype: PlainDtype, shape: Any, order: str) -> PlainArray:
+    found = PlainArray()
+    found.values = _numbers(content, dtype, shape, order)
+    return found
 
 
 def _named(stand_in: Callable[..., object], path: str) -> Callable[..., object]:
@@ -83,14 +99,22 @@ def _named(stand_in: Callable[..., object], path: str) -> Callable[..., object]:
     return copy
 
 
-_STAND_INS: list[Callable[..., object]] = [
-    _named(_PlainDtype, "numpy.dtype"),
-    _named(_PlainArray, "numpy.ndarray"),
-    *(
-        _named(stand_in, f"numpy.{core}.multiarray.{name}")
+# What stands for the names by which pickles ask for arrays and parts of them.
+PLAIN_ARRAYS: dict[str, Callable[..., object]] = {
+    "numpy.dtype": PlainDtype,
+    "numpy.ndarray": PlainArray,
+    **{
+        f"numpy.{core}.{name}": stand_in
         for core in ("core", "_core")
-        for name, stand_in in (("_reconstruct", _reconstruct), ("scalar", _scalar))
-    ),
+        for name, stand_in in (
+            ("multiarray._reconstruct", _reconstruct),
+            ("multiarray.scalar", _scalar),
+            ("numeric._frombuffer", _frombuffer),
+        )
+    },
+}
+_STAND_INS = [
+    *(_named(stand_in, path) for path, stand_in in PLAIN_ARRAYS.items()),
     _named(_PlainEstimator, "sklearn.decomposition.pca.PCA"),
     _named(_PlainEstimator, "sklearn.decomposition._pca.PCA"),
 ]
@@ -163,7 +187,7 @@ def as_array(value: object) -> np.ndarray:
     """
     import torch
 
-    if isinstance(value, _PlainArray):
+    if isinstance(value, PlainArray):
         value = value.values
     elif isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
