@@ -19,6 +19,8 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock
 
+from sklearn_cmac._files import check_regular
+
 _CHECKSUM = "crc32"
 
 
@@ -123,12 +125,17 @@ class StoredMap:
 def _open(path: str | os.PathLike[str]) -> np.ndarray:
     """The file's one record, memory-mapped."""
     try:
+        check_regular(path)
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise StoreError(f"the stored file {path} is gone") from None
     except Exception as error:  # a damaged header raises whatever the damage leads to
         raise StoreError(f"the stored file {path} is damaged ({error})") from error
-    if stored.shape != (1,) or _CHECKSUM not in (stored.dtype.names or ()):
+    if (
+        not isinstance(stored, np.ndarray)
+        or stored.shape != (1,)
+        or _CHECKSUM not in (stored.dtype.names or ())
+    ):
         raise StoreError(f"the stored file {path} is damaged (it holds no record)")
     return stored
 

@@ -6,16 +6,25 @@ module names of many years. Here each of these names is a stand-in that only kee
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import threading
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from sklearn_cmac._files import check_regular, open_regular
+from sklearn_cmac.networks._nesting import check_nesting
+
 _lock = threading.Lock()
+
+_MOST_INFLATION = 10  # of an archive that was packed anew; torch does not compress
+_LEGACY_PICKLES = 5  # before the numbers: two marks, the system, what is saved, names of storages
 
 
 class WeightsError(ValueError):
@@ -143,16 +152,43 @@ def read_plain_contents(file: str) -> object:
     if not os.path.isfile(file):
         raise WeightsError(f"there is no weights file {file!r}.")
     try:
+        check_regular(file)
         if file.endswith(".safetensors"):
             from safetensors.torch import load_file
 
             return load_file(file)
-        with _allowed(_STAND_INS):
+        _check_before_loading(file)
+        with _allowed(_STAND_INS), warnings.catch_warnings():
+            # Of a pickle of a newer protocol than its own torch says that it may not know it all.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise whatever the damage leads to
         raise WeightsError(
             f"{file}: is not a file of plain tensors as torch.save writes it ({_reason(error)})."
         ) from error
+
+
+def _check_before_loading(file: str) -> None:
+    """That a file inflates to no more than it may, and nests no deeper than an interpreter can."""
+    import torch
+
+    with open_regular(file) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        is_zip = opened.read(4) == b"PK\3\4"
+    if is_zip:
+        with zipfile.ZipFile(file) as archive:
+            inflated = sum(entry.file_size for entry in archive.infolist())
+        if inflated > _MOST_INFLATION * size:
+            raise ValueError(f"it inflates from {size:,} to {inflated:,} bytes")
+        # As torch reads it, so that there are no two opinions on what the archive holds.
+        check_nesting(torch._C.PyTorchFileReader(file).get_record("data.pkl"))
+        return
+    with (
+        open_regular(file) as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as all_,
+    ):
+        for _ in range(_LEGACY_PICKLES):
+            check_nesting(all_)
 
 
 def _reason(error: Exception) -> str:
@@ -191,7 +227,15 @@ def as_array(value: object) -> np.ndarray:
         value = value.values
     elif isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
+    elif isinstance(value, (list, tuple)):
+        value = [item if _is_number(item) else None for item in value]
+    elif not (_is_number(value) or isinstance(value, np.ndarray)):
+        raise ValueError(f"expected numbers, got {type(value).__name__}")
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"expected numbers, got {type(value).__name__}")
     return array
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number))

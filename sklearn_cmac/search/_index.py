@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -268,7 +269,10 @@ class RetrievalIndex:
         catalogue = Catalogue(Database(path / CATALOGUE, read_only))
         index._begin(pipeline, batch_size, catalogue, path, timeout, trust)
         try:
-            catalogue.root = os.path.normpath(path / catalogue.about["root"])
+            about = catalogue.about
+            if not about.keys() >= {"root", "store", "pipeline", "regions"}:
+                raise DamageError(f"{path / CATALOGUE}: lacks what an index says about itself")
+            catalogue.root = os.path.normpath(path / about["root"])
             if pipeline is not None:
                 check_is_fitted(pipeline)
                 index._check_pipeline(pipeline)
@@ -716,7 +720,14 @@ class RetrievalIndex:
         content = None
         if found and self._details is not None:
             content = self._details.get(_REGIONS, found[0].id)
-        return () if content is None else unpack_regions(content)
+        if content is None:
+            return ()
+        try:
+            return unpack_regions(content)
+        except (ValueError, zlib.error) as error:
+            raise DamageError(
+                f"{self.path}: the regions of {name} are damaged ({error})"
+            ) from error
 
     # -- care ---------------------------------------------------------------------------------
 
