@@ -193,8 +193,8 @@ def check_box(box: Any, name: str) -> Box:
         ) from None
     if not np.isfinite([x0, y0, x1, y1]).all() or x1 <= x0 or y1 <= y0:
         raise PhotoError(
-            f"{name}: the box {box!r} is empty; expected (x0, y0, x1, y1) with x0 < x1 and "
-            "y0 < y1. If it holds x, y, width and height, pass (x, y, x + width, y + height)."
+            f"{name}: the box {repr(box)[:80]} is empty; expected (x0, y0, x1, y1) with x0 < x1 "
+            "and y0 < y1. If it holds x, y, width and height, pass (x, y, x + width, y + height)."
         )
     return x0, y0, x1, y1
 

@@ -68,6 +68,13 @@ def parse_photo_scale(text: str) -> float | dict[str, float]:
         raise click.BadParameter(
             f"a scale is a number or FILE.csv:NAME:SCALE with two of its columns, got {text!r}"
         ) from None
+    try:
+        return _scales_in(file, name, scale)
+    except PhotoError as error:  # of others click tells no reason
+        raise click.BadParameter(str(error)) from None
+
+
+def _scales_in(file: str, name: str, scale: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in read_table(file, (name, scale)):
         try:

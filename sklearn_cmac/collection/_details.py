@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,7 @@ class Details:
             return None
         file = self._file(kind, self._state(kind)[0])
         start, size, sum_ = found[0]
-        if not all(type(number) is int and number >= 0 for number in found[0]):
-            raise DamageError(f"{self.database.path}: where photo {id_[:12]} is kept is damaged")
+        self._check_place(id_, found[0])
         content = file.rows(start + size)[start:].tobytes()
         if zlib.crc32(content) != sum_:
             raise DamageError(f"{file.path}: what is kept of photo {id_[:12]} is damaged")
@@ -96,6 +95,8 @@ class Details:
         command = "SELECT id, start, size, checksum FROM details WHERE kind = ? ORDER BY start"
         found = self.database.all(command, (kind,))
         content, rows, place = old.rows(end), [], 0
+        for id_, *where in found:
+            self._check_place(id_, where)
         for part in (found[i : i + _BATCH] for i in range(0, len(found), _BATCH)):
             new.write(place, np.concatenate([content[row[1] : row[1] + row[2]] for row in part]))
             for id_, _, size, sum_ in part:
@@ -134,6 +135,11 @@ class Details:
         if type(generation) is not int or type(end) is not int or min(generation, end) < 0:
             raise DamageError(f"{self.database.path}: where its files of {kind} end is damaged")
         return generation, end
+
+    def _check_place(self, id_: Any, numbers: Iterable[Any]) -> None:
+        """Start, size and checksum, which in a file of somebody else may be anything."""
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise DamageError(f"{self.database.path}: where photo {id_!r:.20} is kept is damaged")
 
     def _check_name(self, kind: Any) -> None:
         """Files are called by it, and so it is no path."""

@@ -38,6 +38,7 @@ _SCHEMA = f"""
 _BLOCK = 4096  # rows that have a checksum together, besides one each
 _MANY = 1000  # rows whose ids are looked up one by one, or an eighth; of more, all are read
 _MOST_DIMENSIONS = 10_000_000
+_MOST_REGIONS = 100_000  # of a photo
 _TRIES = 3  # answers that others may disturb, before they are kept from writing
 
 _BY_ROW = "SELECT * FROM rows WHERE row IN ({})"
@@ -211,7 +212,7 @@ class FlatEngine(RowEngine):
         """As for every engine."""
         self._sync()
         for rows in self._batches(batch_size):
-            at = np.array([row.row for row in rows])
+            at = np.array([row.row for row in rows], int)
             self._look(at)
             kept = np.flatnonzero(~self._hidden()[at])
             yield [rows[i].id for i in kept], np.asarray(self._descriptors()[at[kept]])
@@ -310,7 +311,7 @@ class FlatEngine(RowEngine):
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
                 for rows in self._batches(_BLOCK):
-                    at = np.array([row.row for row in rows])
+                    at = np.array([row.row for row in rows], int)
                     self._look(at)
                     if self.stamp.regions:
                         self._table(at)
@@ -414,7 +415,7 @@ class FlatEngine(RowEngine):
         numbers = state.generation, state.end, state.region_end
         if not all(type(number) is int and number >= 0 for number in numbers):
             return False
-        return state.end <= self.database.size
+        return state.end <= self.database.size and state.region_end <= _MOST_REGIONS * state.end
 
     def _write_state(self, stamp: Stamp, state: _State, first_block: int = 0) -> None:
         numbers = {name: getattr(state, name) for name in ("generation", "end", "region_end")}
@@ -620,6 +621,8 @@ def _is_stamp(stamp: Stamp) -> bool:
         and type(dimension) is int
         and 0 < dimension <= _MOST_DIMENSIONS
         and isinstance(stamp.regions, bool)
+        and isinstance(stamp.dtype, str)
+        and isinstance(stamp.layout, int)
     )
 
 

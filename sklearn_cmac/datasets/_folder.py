@@ -139,7 +139,9 @@ def _check_sizes(table: str | os.PathLike[str], rows: Sequence[Row], paths: Sequ
         if all(stated):
             found = photo_size(path)
             if not _is_size(stated, found):
-                wrong.append(f"{row['filename']} has {found[0]}x{found[1]}, not {'x'.join(stated)}")
+                wrong.append(
+                    f"{row['filename']} has {found[0]}x{found[1]}, not {'x'.join(stated)[:40]}"
+                )
     if wrong:
         raise PhotoError(
             f"{table}: {len(wrong)} of {len(rows)} photos are of another size than their row says; "

@@ -151,7 +151,8 @@ def _named(module: Any, name: Any) -> Callable[..., object]:
         raise ValueError("it asks for what has no name")
     path = f"{module}.{name}"
     if path not in _STAND_INS:
-        raise ValueError(f"it asks for {path[:80]}, which is no data")
+        said = path if path.isprintable() else repr(path)
+        raise ValueError(f"it asks for {said[:80]}, which is no data")
     return _STAND_INS[path]
 
 

@@ -182,7 +182,7 @@ def read_table(
     delimiter = max(",;\t", key=header.count)
     lines = _lines_of(text, file, delimiter)
     names = next(lines, Line("", [])).cells
-    there = f"its columns are {names if len(names) <= 20 else [*names[:20], '…']}"
+    there = f"its columns are {[name[:40] for name in names[:20]] + ['…'] * (len(names) > 20)}"
     lacking = [column for column in columns if column not in names]
     if lacking:
         raise PhotoError(f"{file}: lacks the columns {lacking}; {there}")

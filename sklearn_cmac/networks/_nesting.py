@@ -1,4 +1,4 @@
-"""How deep a pickle nests what it makes, found without making it.
+"""How deep a pickle nests what it makes, and whether it asks for room, found without making it.
 
 To look up a tuple in a dict is to follow all that it holds, and an interpreter that follows deeply
 enough ends without an error.
@@ -10,7 +10,7 @@ import pickletools
 from typing import Any, Protocol
 
 _DEEPEST = 100  # weights with the state of their training have ten
-_MOST_STEPS = 2_000_000  # weights of a thousand tensors have 50,000
+_MOST_STEPS = 500_000  # weights of a thousand tensors have 50,000
 # Steps that fill what is there, and leave it as deep as it was if what they put in is not deeper.
 _FILLING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"}
 
@@ -21,7 +21,7 @@ class _Readable(Protocol):
 
 
 def check_nesting(content: bytes | _Readable) -> None:
-    """A `ValueError` if a pickle is too long, too deep, or damaged.
+    """A `ValueError` if a pickle is too long or deep, damaged, or asks for room by its length.
 
     Parameters
     ----------
@@ -42,6 +42,8 @@ def check_nesting(content: bytes | _Readable) -> None:
             memo[len(memo)] = stack[-1]
         elif step.name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
+        elif step.name == "GLOBAL" and str(argument).endswith(" bytearray"):
+            raise ValueError("it asks for a bytearray, which may be of any length")
         elif step.name == "MARK":
             marks.append(len(stack))
         else:

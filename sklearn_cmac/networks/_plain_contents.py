@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_cmac._files import check_regular, open_regular
+from sklearn_cmac._files import check_regular, open_regular, reason_of
 from sklearn_cmac.networks._nesting import check_nesting
 
 _lock = threading.Lock()
@@ -195,7 +195,9 @@ def _reason(error: Exception) -> str:
     asked = re.search(r"GLOBAL (\S+)", str(error))
     if asked:
         return f"it asks for {asked[1]}, which is no data"
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    # Torch tells at length how to read such files all the same, which is no advice.
+    refused = re.search(r"WeightsUnpickler error: (.*)", str(error))
+    return refused[1] if refused else f"{type(error).__name__}: {reason_of(error)}"
 
 
 @contextmanager

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from sklearn_cmac._files import check_regular, open_regular, read_whole
+from sklearn_cmac._files import check_regular, open_regular, read_whole, reason_of
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.datasets._tables import split_rows
-from sklearn_cmac.persistence import load_pipeline
 from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.search._index import PIPELINE, RetrievalIndex
+from sklearn_cmac.search._index import PIPELINE, RetrievalIndex, damage_named, pipeline_in
 
 _FORMAT = 1
 _COLUMNS = ("row", "name", "path", "id", "size", "mtime")
@@ -54,7 +53,7 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
     FileExistsError
         If the folder is not empty.
     ValueError
-        If the index is in memory, or holds no photos.
+        If the index is in memory, holds no photos, or is damaged.
     """
     folder = Path(folder)
     engine = index.engine
@@ -71,11 +70,12 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
     descriptors = open_memmap(
         folder / "descriptors.npy", "w+", np.float32, (len(ids), engine.stamp.dimension)
     )
-    for i, batch in enumerate(_batches(ids)):
-        descriptors[i * _BATCH : i * _BATCH + len(batch)] = engine.get(batch)
-    descriptors.flush()
-    if engine.stamp.regions:
-        _write_regions(engine, ids, folder)
+    with damage_named(index.path):
+        for i, batch in enumerate(_batches(ids)):
+            descriptors[i * _BATCH : i * _BATCH + len(batch)] = engine.get(batch)
+        descriptors.flush()
+        if engine.stamp.regions:
+            _write_regions(engine, ids, folder)
     _write_table(folder, table, [_row(entry, row_of) for entry in entries])
     shutil.copyfile(index.path / PIPELINE, folder / PIPELINE)
     about = {"format": _FORMAT, "stamp": vars(engine.stamp), "table": table}
@@ -119,9 +119,17 @@ def read_arrays(
         _check_regions(folder, len(descriptors), vectors, weights, starts)
         regions = RegionTable(vectors, weights, starts)
     rows = list(_read_table(folder, about["table"]))
-    pipeline = load_pipeline(folder / PIPELINE, trust)
-    index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
-    index.fill(rows, descriptors, regions, stamp["pipeline"])
+    pipeline = pipeline_in(folder / PIPELINE, trust)
+    try:
+        index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
+        try:
+            index.fill(rows, descriptors, regions, stamp["pipeline"])
+        except BaseException:
+            index.close()
+            shutil.rmtree(path)
+            raise
+    except ValueError as error:
+        raise ValueError(f"{folder}: its files do not fit each other ({error})") from error
     return index
 
 
@@ -200,7 +208,7 @@ def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]
     except PhotoError:
         raise
     except Exception as error:  # a damaged file raises whatever the damage leads to
-        raise ValueError(f"{file}: is missing or damaged ({error})") from error
+        raise ValueError(f"{file}: is missing or damaged ({reason_of(error)})") from error
 
 
 def _whole(number: Any) -> int:
@@ -236,9 +244,10 @@ def _read_about(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads(read_whole(file, _LONGEST))
         known = about["format"] == _FORMAT and {"stamp", "table"} <= set(about)
-        Stamp(**about["stamp"])
+        stamp = Stamp(**about["stamp"])
+        known = known and isinstance(stamp.regions, bool) and isinstance(stamp.pipeline, str)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file}: is missing or damaged ({error})") from error
+        raise ValueError(f"{file}: is missing or damaged ({reason_of(error)})") from error
     if not known or about["table"] not in ("csv", "parquet"):
         raise ValueError(f"{file}: is of another version, or no export")
     return about
@@ -249,7 +258,7 @@ def _load(file: Path, n_dimensions: int | None = None) -> np.ndarray:
         check_regular(file)
         found = open_memmap(file, "r")
     except Exception as error:  # a damaged header raises whatever the damage leads to
-        raise ValueError(f"{file}: is missing or damaged ({error})") from error
+        raise ValueError(f"{file}: is missing or damaged ({reason_of(error)})") from error
     if n_dimensions not in (None, found.ndim) or found.dtype.kind not in "fiu":
         raise ValueError(f"{file}: has shape {found.shape} of {found.dtype}")
     return found
