@@ -90,13 +90,14 @@ def _read_request(file: Path) -> Request:
 def _checked(
     where: str, photo: str, box: Any, positives: Sequence[str], junk: Sequence[str]
 ) -> Request:
+    checked = check_box(box, where)
     both = set(positives) & set(junk)
     if both:
         raise PhotoError(
             f"{where}: {min(both)!r} is both a positive and junk of this query; take it out of one "
             "of the lists"
         )
-    return Request(photo, check_box(box, where), positives, junk)
+    return Request(photo, checked, positives, junk)
 
 
 # -- pickles ----------------------------------------------------------------------------------

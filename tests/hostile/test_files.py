@@ -21,8 +21,9 @@ import pytest
 from hostile.annotations import annotation_kinds, make_photos
 from hostile.damage import Kind, damaged
 from hostile.kept_files import kept_kinds
+from sklearn_cmac.cli import main
 
-HOW_MANY = int(os.environ.get("CMAC_HOSTILE", "300"))
+HOW_MANY = int(os.environ.get("CMAC_HOSTILE", "250"))
 SECONDS, MEGABYTES = 5, 600  # that a file may take; more is a fault
 DEAD = 30  # seconds, after which it is ended
 
@@ -143,19 +144,25 @@ def _faults(kind: Kind, file: Path, told: dict) -> Iterator[str]:
         yield f"length: {message[:300]}"
 
 
-def test_sound_files_are_opened(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Sound files of each kind, and the folder of what belongs to them."""
+    folder = tmp_path_factory.mktemp("made")
+    return folder, all_kinds(folder)
+
+
+def test_sound_files_are_opened(made, tmp_path):
     """Else what is made of them proves nothing."""
-    kinds = all_kinds(tmp_path)
+    folder, kinds = made
     for i, kind in enumerate(kinds):
         file = tmp_path / f"sound-{i}" / kind.file
         file.parent.mkdir()
         file.write_bytes(kind.sound)
-        kind.opened(tmp_path, file)
+        kind.opened(folder, file)
 
 
-def test_files_from_strangers_do_no_harm(tmp_path):
-    (tmp_path / "made").mkdir()
-    kinds = all_kinds(tmp_path / "made")
+def test_files_from_strangers_do_no_harm(made, tmp_path):
+    _, kinds = made
     openers: queue.Queue[Opener] = queue.Queue()
     for i in range(2):
         openers.put(Opener(tmp_path / f"opener-{i}"))
@@ -180,3 +187,35 @@ def test_files_from_strangers_do_no_harm(tmp_path):
             openers.get().close()
     if found:
         pytest.fail(f"{len(found)} of {HOW_MANY} files:\n" + "\n".join(found), pytrace=False)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "search", "import", "info", "scale"])
+def test_the_command_line_refuses_in_one_line(command, made, tmp_path, capsys):
+    """Status 2, and one line that names the file, for a few of them."""
+    whole, all_ = made
+    kinds = {kind.name: kind for kind in all_}
+    photos = whole / "photos"
+    name, arguments = {
+        "evaluate": (
+            "revisited pickle 2", ["evaluate", "roxford5k", "--photos", photos, "--annotations"],
+        ),
+        "search": ("pipeline", ["search", photos, photos / "a.jpg", "--pipeline"]),
+        "import": ("export photos.csv", ["import"]),
+        "info": ("index catalogue.sqlite", ["info"]),
+        "scale": ("scales utf-8", ["evaluate", "oxford5k", "--photos", photos, "--photo-scale"]),
+    }[command]  # fmt: skip
+    kind = kinds[name]
+    folder = tmp_path / "given"
+    folder.mkdir()
+    file = folder / kind.file
+    beside = {"import": whole / "made-export", "info": whole / "made.cmac"}.get(command, folder)
+    for sound in beside.iterdir():
+        shutil.copyfile(sound, folder / sound.name)
+    file.write_bytes(kind.sound[: len(kind.sound) // 3])
+    given = folder if command in ("import", "info") else file
+    given = f"{file}:name:scale" if command == "scale" else given
+    more = [tmp_path / "new.cmac"] if command == "import" else []
+    assert main([str(each) for each in (*arguments, given, *more)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert str(folder) in lines[-1], lines
+    assert len([line for line in lines if line.startswith("cmac: ")]) == 1
