@@ -23,7 +23,7 @@ from hostile.damage import Kind, damaged
 from hostile.kept_files import kept_kinds
 from sklearn_cmac.cli import main
 
-HOW_MANY = int(os.environ.get("CMAC_HOSTILE", "250"))
+HOW_MANY = int(os.environ.get("CMAC_HOSTILE", "200"))
 SECONDS, MEGABYTES = 5, 600  # that a file may take; more is a fault
 DEAD = 30  # seconds, after which it is ended
 
