@@ -102,6 +102,12 @@ def read_whole(path: str | os.PathLike[str], most: int) -> bytes:
     return b"".join(pieces)
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, in one short line, for a message of one's own."""
+    said = next(iter(str(error).splitlines()), "")[:200]
+    return said if said.isprintable() and said else f"{type(error).__name__} {said!r}"
+
+
 def _open_at_once(path: str, flags: int) -> int:
     """A handle; what has taken the file's place since it was looked at is refused, too."""
     # Windows has neither, and no named pipes among its files.

@@ -346,6 +346,9 @@ class _Reader:
         kind = tree["is"]
         of: Any = tree.get("of")
         if kind in _OF_ITEMS:
+            # What is no list here may be a range, which is longer than any file.
+            if kind in ("tuple", "set", "frozenset") and not isinstance(of, list):
+                raise PipelineFileError(f"holds a {kind} of what is no list")
             return _OF_ITEMS[kind](self.value(of))
         if kind in _OF_PARTS:
             return _OF_PARTS[kind](*self.value(of))

@@ -81,7 +81,7 @@ def read_sealed_text(path: Path) -> str:
     with open_regular(path) as file:
         length = file.read(8)
         size = int.from_bytes(length, "little")
-        if len(length) < 8 or size > os.fstat(file.fileno()).st_size:
+        if len(length) < 8 or size > min(_LONGEST, os.fstat(file.fileno()).st_size):
             raise _is_none(path, "it ends too early")
         header = file.read(size)
         metadata = _metadata_of(header)

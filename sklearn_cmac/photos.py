@@ -189,12 +189,12 @@ def check_box(box: Any, name: str) -> Box:
         x0, y0, x1, y1 = (float(v) for v in box)
     except (TypeError, ValueError):
         raise PhotoError(
-            f"{name}: a box is four numbers (x0, y0, x1, y1) in pixels, got {box!r}."
+            f"{name}: a box is four numbers (x0, y0, x1, y1) in pixels, got {repr(box)[:80]}."
         ) from None
     if not np.isfinite([x0, y0, x1, y1]).all() or x1 <= x0 or y1 <= y0:
         raise PhotoError(
-            f"{name}: the box {box!r} is empty; expected (x0, y0, x1, y1) with x0 < x1 and "
-            "y0 < y1. If it holds x, y, width and height, pass (x, y, x + width, y + height)."
+            f"{name}: the box {repr(box)[:80]} is empty; expected (x0, y0, x1, y1) with x0 < x1 "
+            "and y0 < y1. If it holds x, y, width and height, pass (x, y, x + width, y + height)."
         )
     return x0, y0, x1, y1
 

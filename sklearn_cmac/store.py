@@ -19,6 +19,8 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock
 
+from sklearn_cmac._files import check_regular, reason_of
+
 _CHECKSUM = "crc32"
 
 
@@ -117,18 +119,26 @@ class StoredMap:
     def _field(self, name: str) -> np.ndarray:
         # Opened anew each time: a memory map that is kept holds a file descriptor, and a
         # collection has more photos than a process may have open files.
-        return _fields(_open(self.path))[name][slice(*self.rows), slice(*self.cols)]
+        fields = _fields(_open(self.path))
+        if name not in fields:
+            raise StoreError(f"the stored file {self.path} is damaged (it holds no {name})")
+        return fields[name][slice(*self.rows), slice(*self.cols)]
 
 
 def _open(path: str | os.PathLike[str]) -> np.ndarray:
     """The file's one record, memory-mapped."""
     try:
+        check_regular(path)
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise StoreError(f"the stored file {path} is gone") from None
     except Exception as error:  # a damaged header raises whatever the damage leads to
-        raise StoreError(f"the stored file {path} is damaged ({error})") from error
-    if stored.shape != (1,) or _CHECKSUM not in (stored.dtype.names or ()):
+        raise StoreError(f"the stored file {path} is damaged ({reason_of(error)})") from error
+    if (
+        not isinstance(stored, np.ndarray)
+        or stored.shape != (1,)
+        or _CHECKSUM not in (stored.dtype.names or ())
+    ):
         raise StoreError(f"the stored file {path} is damaged (it holds no record)")
     return stored
 

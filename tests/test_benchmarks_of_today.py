@@ -1,12 +1,14 @@
 """ILIAS, INSTRE, Google Landmarks and Stanford Online Products, on miniatures of their files."""
 
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 from sklearn.base import BaseEstimator
 from sklearn.metrics import average_precision_score
 
@@ -19,6 +21,7 @@ from sklearn_cmac.datasets import (
     load_instre,
     load_products,
 )
+from sklearn_cmac.datasets._matlab import read_matlab
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.metrics import average_precision_at_k, evaluate_rankings, recall_at_k
 from sklearn_cmac.photos import as_photo, read_source
@@ -147,7 +150,9 @@ def test_what_is_missing_of_ilias_is_named(ilias, tmp_path):
     with pytest.warns(UserWarning, match="no benchmark results"):
         assert len(load_ilias(ilias, missing="restrict").photos) == 2
     (tmp_path / "image_ids/positive_ids.txt").write_text("mug_000/pos/P000_00.jpg,small,1\n")
-    with pytest.raises(PhotoError, match=r"positive_ids.txt: scale and clutter are numbers"):
+    with pytest.raises(
+        PhotoError, match=r"positive_ids.txt, line 1: expected a path, scale and clutter"
+    ):
         load_ilias(ilias, missing="restrict")
 
 
@@ -160,18 +165,46 @@ def instre(tmp_path):
     asked = ["INSTRE-S1/01a_cup/000.jpg"]
     for name, degrees in zip([*names, *asked], (20, 70, 40, 0)):
         paint(tmp_path / name, degrees)
+    write_instre(tmp_path, imlist=names, qimlist=asked)
+    return tmp_path
+
+
+def write_instre(folder, compressed=False, **lists):
+    """With SciPy, which is another program."""
 
     def cells(values):
         found = np.empty((1, len(values)), object)
         found[0, :] = values
         return found
 
-    entry = np.zeros((1, 1), [("ok", object), ("bbx", object)])
-    entry[0, 0] = (np.array([[1, 2]]), np.array([[4, 6, 60, 50]]))
+    lists = {"imlist": ["a", "b"], "qimlist": ["INSTRE-S1/01a_cup/000.jpg"], **lists}
+    entry = np.zeros((1, len(lists["qimlist"])), [("ok", object), ("bbx", object)])
+    for i in range(entry.size):
+        entry[0, i] = (np.array([[1, 2]]), np.array([[4, 6, 60, 50]]))
     savemat(
-        tmp_path / "gnd_instre.mat", {"imlist": cells(names), "qimlist": cells(asked), "gnd": entry}
+        folder / "gnd_instre.mat",
+        {**{key: cells(names) for key, names in lists.items()}, "gnd": entry},
+        do_compression=compressed,
     )
-    return tmp_path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "i4", "f8"])
+def test_matlab_files_are_read_as_scipy_reads_them(tmp_path, compressed, dtype):
+    lists = {"imlist": ["a/b.jpg", "tour d'été/東京.jpg", "c"], "qimlist": ["q", "qq"]}
+    entry = np.zeros((1, 2), [("ok", object), ("bbx", object)])
+    entry[0, 0] = (np.array([[1, 2]], dtype), np.array([[4.5, 6, 60, 50]]))
+    entry[0, 1] = (np.zeros((0, 0), dtype), np.array([[1, 2, 3, 4]], dtype))
+    file = tmp_path / "truth.mat"
+    cells = {key: np.array([*names, None], object)[None, :-1] for key, names in lists.items()}
+    savemat(file, {**cells, "gnd": entry}, do_compression=compressed)
+    found, expected = read_matlab(file), loadmat(file)
+    for key in lists:
+        assert found[key] == [str(name[0]) for name in expected[key].ravel()] == lists[key]
+    for ours, theirs in zip(found["gnd"], expected["gnd"].ravel(), strict=True):
+        assert list(ours) == list(theirs.dtype.names)
+        for key, values in ours.items():
+            assert values.tolist() == theirs[key].ravel().tolist()
 
 
 def test_instre_counts_positions_from_one(instre):
@@ -249,6 +282,73 @@ def test_a_list_of_products_in_another_form_is_refused(products):
         load_products(products)
 
 
+# -- what strangers write into lists ------------------------------------------------------------
+
+
+OUTSIDE = ["/etc/passwd", "../x.jpg", "mug_000/../../x.jpg", r"..\\x.jpg", r"C:\\x.jpg"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_in_lists_stay_in_the_folder(ilias, instre, landmarks_v2, products, name):
+    root = products
+    for file, line, load, folder in (
+        ("image_ids/positive_ids.txt", f"{name},0.05,60\n", load_ilias, ilias),
+        ("image_ids/image_query_ids.txt", f"{name},0.05\n", load_ilias, ilias),
+        ("Ebay_test.txt", f"\n9 9 1 {name}\n", load_products, root),
+        ("retrieval_solution_v2.1.csv", f"q1,aa {name},Private\n", load_gldv2, root),
+        ("retrieval_solution_v2.1.csv", f"{name},aa,Private\n", load_gldv2, root),
+    ):
+        whole = (root / file).read_text()
+        (root / file).write_text(whole + line)
+        with pytest.raises(PhotoError, match=rf"{file}, line \d: .* is no photo of the folder"):
+            load(folder, missing="restrict")
+        (root / file).write_text(whole)
+    for key in ("imlist", "qimlist"):
+        write_instre(instre, **{key: [name, "INSTRE-S2/x/001.jpg"]})
+        with pytest.raises(PhotoError, match=r"gnd_instre.mat: .* is no photo of the folder"):
+            load_instre(instre, missing="restrict")
+
+
+def test_what_is_said_twice_is_said_the_same(ilias, landmarks_v2, products):
+    root = products
+    for file, again, load, folder in (
+        ("image_ids/positive_ids.txt", "mug_000/pos/P000_00.jpg,0.9,6\n", load_ilias, ilias),
+        ("Ebay_test.txt", "\n9 8 1 mug_final/7_1.jpg\n", load_products, root),
+        ("retrieval_solution_v2.1.csv", "q1,bb,Private\n", load_gldv2, root),
+    ):
+        (root / file).write_text((root / file).read_text() + again)
+        with pytest.raises(PhotoError, match=rf"{file}, line \d: "):
+            load(folder)
+    (root / "retrieval_solution_v2.1.csv").write_text("id,images,Usage\nq1,aa cc aa,Private\n")
+    assert load_gldv2(root).relevance[0].positives.tolist() == [0, 2]
+    paint(root / "index/c/aa.jpg", 9)
+    with pytest.raises(PhotoError, match=r"two files of one photo, .*/a/aa.jpg and .*/c/aa.jpg"):
+        load_gldv2(root)
+
+
+def test_cells_nested_in_cells_do_not_end_the_process(instre):
+    """As deep as this, a reader that calls itself for each runs out of stack."""
+    cell = struct.pack("<IIIIII", 14, 0x7FFFFFF0, 6, 8, 1, 0)
+    cell += struct.pack("<IIiiII", 5, 8, 1, 1, 1, 0)
+    top = struct.pack("<II", 14, len(cell) * 100_000 + 56) + cell[8:-8]
+    top += struct.pack("<II", 1, 6) + b"imlist\0\0"
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    (instre / "gnd_instre.mat").write_bytes(head + top + cell * 100_000)
+    with pytest.raises(PhotoError, match=r"gnd_instre\.mat: is no ground truth"):
+        load_instre(instre)
+
+
+def test_a_ground_truth_of_instre_that_inflates_is_refused(instre):
+    """A gigabyte of zeros in a megabyte."""
+    packer = zlib.compressobj()
+    packed = b"".join(packer.compress(bytes(1 << 24)) for _ in range(64)) + packer.flush()
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    content = head + struct.pack("<II", 15, len(packed)) + packed
+    (instre / "gnd_instre.mat").write_bytes(content)
+    with pytest.raises(PhotoError, match=r"gnd_instre\.mat: .*when it is decompressed"):
+        load_instre(instre)
+
+
 # -- the command line -------------------------------------------------------------------------
 
 
@@ -266,6 +366,7 @@ def test_cmac_evaluates_each_by_its_name(name, request, tmp_path, capsys):
 
 STREAM = """
 import sys
+import zlib
 import numpy as np
 from sklearn_cmac.collection import FlatEngine, Stamp
 rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """Folders of photos, and scenes made on the spot."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sklearn_cmac.datasets import (
     load_photo_folder,
     make_object_scenes,
 )
+from sklearn_cmac.datasets._tables import read_table
 
 
 @pytest.fixture
@@ -115,12 +117,12 @@ def test_tables_give_labels_and_boxes(folder):
         (
             "filename,instance\ne.jpg,t\n",
             "filename,x0,y0,x1,y1\ne.jpg,9,2,3,4\n",
-            "boxes.csv, e.jpg: the box .* is empty",
+            "boxes.csv, line 2, e.jpg: the box .* is empty",
         ),
         (
             "filename,instance\ne.jpg,t\n",
             "filename;x0;y0;x1;y1\ne.jpg;1,5;2;3;4\n",
-            "boxes.csv, e.jpg: a box is four numbers .*'1,5'",
+            "boxes.csv, line 2, e.jpg: a box is four numbers .*'1,5'",
         ),
         (
             "filename,instance,width,height\ne.jpg,t,40,31\n",
@@ -150,30 +152,69 @@ ROWS = "filename,instance\ntower/a.jpg,t\ntower/b.PNG,t\ne.jpg,\n"
         ROWS.replace(",", " , "),
         ROWS.replace("/", "\\"),
         ROWS.replace("\n", "\r\n"),
+        ROWS.replace("\n", "\r"),
         "\ufeff" + ROWS,
+        ROWS.encode("utf-16"),
+        "\ufeff".encode("utf-16-be") + ROWS.encode("utf-16-be"),
+        ROWS.encode("utf-32"),
         ROWS.replace("e.jpg,", "e.jpg"),
         ROWS.replace("e.jpg,", "\n,\n  ,  \ne.jpg,"),
         ROWS.replace("tower/a.jpg", '"./tower//a.jpg"'),
         ROWS.replace("instance", "instance,width,height").replace(",t\n", ",t,40.0,30\n"),
+        ROWS.replace("instance", 'instance,"a;b;c\nd"').replace(",t\n", ',t,"one\n\ntwo, three"\n'),
+        ROWS.replace("instance", "instance" + "," * 900_000),
     ],
     ids=[
         "commas", "semicolons", "tabs", "spaces", "backslashes", "line ends of Windows",
-        "byte order mark", "short row", "blank rows", "quoted name", "sizes of some",
+        "line ends of old Macs", "byte order mark", "UTF-16", "UTF-16, the other way", "UTF-32",
+        "short row", "blank rows", "quoted name", "sizes of some", "line breaks in quotes",
+        "a million columns",
     ],
 )  # fmt: skip
 def test_tables_say_the_same_however_they_are_written(folder, table):
-    (folder / "labels.csv").write_bytes(table.encode())
+    content = table if isinstance(table, bytes) else table.encode()
+    (folder / "labels.csv").write_bytes(content)
     bunch = load_photo_folder(folder, folder / "labels.csv")
     assert [photo.source.name for photo in bunch.photos] == ["a.jpg", "b.PNG", "e.jpg"]
     assert bunch.target == ["t", "t", ""]
     assert len(as_benchmark(bunch, "all").queries) == 2
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_a_table_in_another_encoding_is_named(folder, encoding):
-    (folder / "labels.csv").write_bytes(ROWS.replace("t\n", "tour d'été\n").encode(encoding))
-    with pytest.raises(PhotoError, match=r"labels.csv: is not UTF-8 \(byte \d+ is 0x"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (ROWS.replace("t\n", "tour d'été\n").encode("latin-1"), r"is not UTF-8 \(byte \d+ is 0xe9"),
+        (ROWS.encode("utf-16")[:-1], r"is not UTF-16, as it says \(byte \d+ is 0x0a"),
+        (ROWS.encode("utf-16-le"), "line 1 has a zero byte"),
+        (ROWS.replace("b.PNG", "b\0.PNG").encode(), "line 3 has a zero byte"),
+        (ROWS.replace("b.PNG", "b" * 200_000).encode(), r"line 3 is no row .*limit \(131072\)"),
+        (ROWS.replace("tower/b", '"tower/b').encode(), "line 3 is no row of a table"),
+        (ROWS.replace(",t", "," * 1_000_001).encode(), "line 2 is no row .*more than 1000000 char"),
+        (ROWS.replace("instance", "instance,filename").encode(), "has the column 'filename' twice"),
+        (b"c," * 30, r"lacks the columns .* its columns are \[('c', ){20}'…'\]"),
+    ],
+    ids=[
+        "Latin-1", "half a letter", "UTF-16 without a mark", "zero byte", "long cell",
+        "open quote", "endless row", "column twice", "other columns",
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_read_is_refused_in_one_line(folder, content, reason):
+    (folder / "labels.csv").write_bytes(content)
+    with pytest.raises(PhotoError, match=rf"labels.csv[:,] {reason}") as raised:
         load_photo_folder(folder, folder / "labels.csv")
+    assert len(str(raised.value).splitlines()) == 1
+    assert len(str(raised.value)) < 600
+
+
+def test_wide_tables_with_many_rows_take_the_room_of_what_is_asked_for(tmp_path):
+    """A row of a byte for each of 100,000 columns would otherwise fill a megabyte."""
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,instance" + "," * 100_000 + "\n" + "a\n" * 20_000)
+    tracemalloc.start()
+    rows = read_table(table, ("filename", "instance"))
+    assert len(rows) == 20_000
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()
 
 
 def test_a_table_that_is_not_there_is_named(folder):
@@ -279,3 +320,49 @@ def test_an_object_is_pasted_as_large_as_is_asked(pixels):
 def test_one_source_is_too_few(pixels):
     with pytest.raises(PhotoError, match="at least 2 source photos, got 1"):
         make_object_scenes(sources=[pixels])
+
+
+# -- names that lead out of the folder ----------------------------------------------------------
+
+OUTSIDE = [
+    "/etc/passwd", "../secret.jpg", "tower/../../secret.jpg", r"..\secret.jpg", r"tower\..\..\s",
+    r"C:\secret.jpg", "C:secret.jpg", "c:/secret.jpg", r"\\server\share\secret.jpg", r"\secret.jpg",
+    "//server/secret.jpg", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_in_tables_stay_in_the_folder(folder, name):
+    inner = folder / "tower"
+    Image.new("RGB", (40, 30)).save(folder / "secret.jpg")
+    table = folder / "table.csv"
+    table.write_text(f"filename,instance\na.jpg,t\n{name},t\n")
+    with pytest.raises(PhotoError, match=r"table.csv, line 3: .* is no photo of the folder"):
+        load_photo_folder(inner, table)
+    table.write_text(f"filename,x0,y0,x1,y1\n{name},1,2,3,4\n")
+    with pytest.raises(PhotoError, match=r"table.csv, line 2: .* is no photo of the folder"):
+        load_photo_folder(inner, boxes=table)
+
+
+def test_links_that_the_user_made_may_lead_out(folder):
+    inner = folder / "tower"
+    os.symlink(folder / "e.jpg", inner / "link.jpg")
+    os.symlink(folder / "bridge", inner / "linked")
+    (folder / "labels.csv").write_text("filename,instance\nlink.jpg,t\nlinked/c.webp,t\n")
+    assert load_photo_folder(inner, folder / "labels.csv").target == ["t", "t"]
+
+
+def test_dots_go_by_what_is_written_and_not_by_where_links_lead(folder):
+    """Beside what a link leads to is a file that the folder has not."""
+    inner = folder / "tower"
+    os.symlink(folder / "bridge", inner / "linked")
+    (folder / "labels.csv").write_text("filename,instance\nlinked/../a.jpg,t\nlinked/../e.jpg,t\n")
+    with pytest.raises(PhotoError, match=r"1 of 2 photos .* are not in .*'linked/\.\./e.jpg'"):
+        load_photo_folder(inner, folder / "labels.csv")
+
+
+def test_a_name_may_have_a_backslash_where_the_system_allows_it(folder):
+    (folder / "e.jpg").rename(folder / r"a\b.jpg")
+    (folder / "labels.csv").write_text("filename,instance\na\\b.jpg,t\n")
+    (photo,) = load_photo_folder(folder, folder / "labels.csv").photos
+    assert photo.source.name == r"a\b.jpg"

@@ -1,11 +1,15 @@
 """The index in a folder: kept, made true again, moved, damaged, and shared by processes."""
 
+import json
 import os
 import pickle
 import shutil
+import sqlite3
 import subprocess
 import sys
 import warnings
+import zlib
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,10 @@ import pytest
 from light import TRUST, make_light, write_photos
 from PIL import Image
 
-from sklearn_cmac import Photo, Query
-from sklearn_cmac.collection import InUseError
+from sklearn_cmac import Photo, PhotoError, Query
+from sklearn_cmac.collection import DamageError, InUseError
+from sklearn_cmac.collection._database import Database
+from sklearn_cmac.inspection import draw_box
 from sklearn_cmac.search import RetrievalIndex, read_arrays, write_arrays
 
 HERE = Path(__file__).parent
@@ -479,3 +485,99 @@ def test_a_catalogue_that_would_do_more_than_keep_is_refused(kept):
     database.close()
     with pytest.raises(ValueError, match=r"catalogue\.sqlite: is no catalogue"):
         opened(kept)
+
+
+# -- an index from a stranger -------------------------------------------------------------------
+
+
+def changed(kept, *commands):
+    """The same index, as somebody made it who can compute checksums."""
+    with closing(sqlite3.connect(kept / "catalogue.sqlite", isolation_level=None)) as catalogue:
+        for command, *values in commands:
+            catalogue.execute(command, values)
+    (kept / "catalogue.checksum").unlink()
+
+
+@pytest.mark.parametrize("kind", ["../outside/x", "/tmp/x", "*", "x/y", "", None, 7])
+def test_a_kind_of_details_names_no_other_files(kept, tmp_path, kind):
+    """To give room back is to write a file, and to remove others, whose names begin with it."""
+    victim = tmp_path / "outside" / "x-1.bin"
+    victim.parent.mkdir()
+    victim.write_bytes(b"another's")
+    changed(kept, ("UPDATE detail_files SET kind = ?", kind), ("UPDATE details SET kind = ?", kind))
+    with opened(kept) as index, pytest.raises(DamageError, match=r"catalogue.sqlite: is damaged"):
+        index.compact()
+    assert victim.read_bytes() == b"another's"
+    assert [path.name for path in victim.parent.iterdir()] == ["x-1.bin"]
+
+
+@pytest.mark.parametrize("generation", ["1/../../outside/x", "x", -1, 1.5, None])
+def test_a_generation_names_no_other_files(kept, generation):
+    with closing(sqlite3.connect(kept / "catalogue.sqlite")) as catalogue:
+        ((text,),) = catalogue.execute("SELECT content FROM state")
+    text = json.dumps({**json.loads(text), "generation": generation})
+    command = "UPDATE state SET content = ?, checksum = ?"
+    changed(kept, (command, text, zlib.crc32(text.encode())))
+    with pytest.raises(DamageError, match="its state is damaged"):
+        opened(kept)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON photos BEGIN DELETE FROM photos; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE t (a, b GENERATED ALWAYS AS (hex(zeroblob(1000000000))))",
+        "CREATE TABLE t (a CHECK (length(a) > 3))",
+        "CREATE TABLE t (a DEFAULT (random()))",
+        "CREATE INDEX i ON photos (hex(name))",
+        "CREATE INDEX i ON photos (name) WHERE length(name) > 3",
+        "CREATE VIRTUAL TABLE t USING fts5(a)",
+    ],
+)
+def test_a_catalogue_that_computes_is_refused(kept, command):
+    changed(kept, (command,))
+    for read_only in (True, False):
+        with pytest.raises(DamageError, match="catalogue.sqlite: is no catalogue"):
+            opened(kept, read_only=read_only)
+
+
+def test_rows_that_lead_back_to_themselves_are_an_error(tmp_path):
+    """Pages of a table that list each other: a billion rows in a few thousand bytes."""
+    file = tmp_path / "catalogue.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as made:
+        made.execute("PRAGMA page_size = 512")
+        made.execute("CREATE TABLE dead (row INTEGER PRIMARY KEY)")
+        made.execute("BEGIN")
+        made.executemany("INSERT INTO dead VALUES (?)", [(i,) for i in range(60_000)])
+        made.execute("COMMIT")
+    content = bytearray(file.read_bytes())
+    # Each of the tree's inner pages lists but the first of its children, as often as it has any.
+    for start in range(512, len(content), 512):
+        page = content[start : start + 512]
+        if page[0] == 5:
+            n = int.from_bytes(page[3:5], "big")
+            cells = [int.from_bytes(page[12 + 2 * i : 14 + 2 * i], "big") for i in range(n)]
+            for cell in cells:
+                content[start + cell : start + cell + 4] = page[cells[0] : cells[0] + 4]
+    file.write_bytes(content)
+    database = Database(file, read_only=True)
+    for _ in range(2):
+        with suppress(DamageError):
+            assert len(database.all("SELECT row FROM dead")) <= len(content)
+    database.close()
+
+
+def test_names_of_an_import_are_looked_at_as_photos_alone(kept, tmp_path):
+    """An exported table may name any file; nothing but a picture comes out of it."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a password")
+    with opened(kept) as index:
+        write_arrays(index, tmp_path / "arrays")
+        name = index.names[0]
+    table = tmp_path / "arrays" / "photos.csv"
+    table.write_text(table.read_text().replace(name, str(secret)))
+    with read_arrays(tmp_path / "arrays", tmp_path / "new.cmac", trust=TRUST) as index:
+        assert str(secret) in index.names
+        with pytest.raises(PhotoError, match="secret.txt"):
+            draw_box(Photo(str(secret)))

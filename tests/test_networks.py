@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import time
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -16,8 +17,10 @@ from sklearn_cmac.cli import main
 from sklearn_cmac.networks import (
     Backbone,
     WeightsError,
+    WeightsFile,
     _registry,
     get_backbone,
+    read_plain_contents,
     register_network,
 )
 from sklearn_cmac.pipelines import TRANSFORMERS
@@ -293,6 +296,75 @@ def test_wrong_and_hostile_weights_are_refused(tmp_path, pixels):
     with pytest.raises(WeightsError, match="not a file of plain tensors"):
         in_torch("vgg16", hostile).fit_transform([pixels])
     assert not trap.exists()
+
+
+def in_archive(tmp_path, body, compression=zipfile.ZIP_STORED, **more):
+    """What torch writes, with another pickle in it."""
+    torch.save({}, tmp_path / "empty.pth")
+    file = tmp_path / "other.pth"
+    with zipfile.ZipFile(tmp_path / "empty.pth") as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            content = body if name.endswith("data.pkl") else old.read(name)
+            new.writestr(name, content)
+        for name, content in more.items():
+            new.writestr(f"empty/data/{name}", content, compression)
+    return str(file)
+
+
+NESTED = b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s."  # a key that is a tuple of tuples
+
+
+@pytest.mark.parametrize("archived", [True, False])
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (NESTED, "nests more than 100 deep"),
+        (b"N" * 600_000 + b".", "more than 500000 steps"),
+        (b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.", "asks for a bytearray"),
+    ],
+    ids=["deep", "long", "room"],
+)
+def test_pickles_that_end_the_process_or_fill_memory_are_refused(tmp_path, archived, body, reason):
+    """To look up such a key, as torch.load does, is to run out of stack."""
+    file = in_archive(tmp_path, body) if archived else str(tmp_path / "legacy.pth")
+    if not archived:
+        head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+        content = b"".join(pickle.dumps(value, 2) for value in head)
+        (tmp_path / "legacy.pth").write_bytes(content + body)
+    with pytest.raises(WeightsError, match=rf"\.pth: .*({reason})"):
+        read_plain_contents(file)
+
+
+def test_archives_that_inflate_are_refused(tmp_path):
+    file = in_archive(tmp_path, pickle.dumps({}, 2), zipfile.ZIP_DEFLATED, **{"0": bytes(10**8)})
+    assert os.path.getsize(file) < 200_000
+    with pytest.raises(WeightsError, match=r"inflates from .* to 100,0.* bytes"):
+        read_plain_contents(file)
+
+
+def test_a_tensor_of_one_number_that_says_it_is_many_is_refused(tmp_path):
+    many = torch.ones(1).expand(10**15)
+    torch.save({"a": many}, tmp_path / "many.pth")
+    with pytest.raises(WeightsError, match=r"many.pth: has a tensor that is larger than its numb"):
+        WeightsFile.of(str(tmp_path / "many.pth")).tensors()
+
+
+def test_weights_of_both_forms_of_torch_are_read(tmp_path):
+    """With arrays, which older programs saved beside tensors, and the state of their training."""
+    network = torch.nn.Linear(3, 2)
+    training = torch.optim.Adam(network.parameters())
+    network(torch.ones(3)).sum().backward()
+    training.step()
+    content = {
+        "model": network.state_dict(),
+        "optimizer": training.state_dict(),
+        "mean": np.ones(3),
+    }
+    for new in (True, False):
+        torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
+        assert torch.equal(
+            WeightsFile.of(str(tmp_path / "a.pth")).tensors()["weight"], network.weight
+        )
 
 
 # -- devices ----------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import csv
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -16,9 +16,10 @@ from click.shell_completion import CompletionItem
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac._printing import print_lines
+from sklearn_cmac.datasets._tables import read_table, shown
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.networks import speed_advice
-from sklearn_cmac.photos import Box
+from sklearn_cmac.photos import Box, PhotoError
 from sklearn_cmac.pipelines import SYSTEMS
 
 # Systems that have a network to be chosen; some of them learn from labels.
@@ -59,19 +60,39 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 def parse_photo_scale(text: str) -> float | dict[str, float]:
     """A number, or the scale of each photo by two columns of a table, FILE.csv:NAME:SCALE."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        return _scale(text)
     try:
         file, name, scale = text.rsplit(":", 2)
-        with open(file, newline="", encoding="utf-8-sig") as table:
-            return {row[name]: float(row[scale]) for row in csv.DictReader(table)}
-    except (OSError, KeyError, ValueError) as error:
+    except ValueError:
         raise click.BadParameter(
-            f"a scale is a number or FILE.csv:NAME:SCALE with two of its columns, got {text!r} "
-            f"({error})"
+            f"a scale is a number or FILE.csv:NAME:SCALE with two of its columns, got {text!r}"
         ) from None
+    try:
+        return _scales_in(file, name, scale)
+    except PhotoError as error:  # of others click tells no reason
+        raise click.BadParameter(str(error)) from None
+
+
+def _scales_in(file: str, name: str, scale: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for row in read_table(file, (name, scale)):
+        try:
+            value = _scale(row[scale])
+        except ValueError:
+            raise PhotoError(
+                f"{row.place}: {scale} is a number above 0, got {shown(row[scale])}"
+            ) from None
+        if found.setdefault(row[name], value) != value:
+            raise PhotoError(f"{row.place}: {shown(row[name])} has another scale above")
+    return found
+
+
+def _scale(text: str) -> float:
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError
+    return found
 
 
 def parse_grid_axis(text: str) -> tuple[str, list[Any]]:

@@ -140,6 +140,8 @@ class Catalogue:
             "ORDER BY number LIMIT 1000",
             (last, state),
         ):
+            if rows[-1][0] <= last:
+                raise DamageError(f"{self.database.path}: is damaged (its rows have no end)")
             last = rows[-1][0]
             yield from rows
 
@@ -194,9 +196,13 @@ class Catalogue:
         if not rows:
             return {}
         text, sum_ = rows[0]
-        if checksum((text,)) != sum_:
+        try:
+            content = json.loads(text)
+        except (TypeError, ValueError, RecursionError):
+            content = None
+        if checksum((text,)) != sum_ or not _says(content):
             raise DamageError(f"{self.database.path}: what it says about itself is damaged")
-        return json.loads(text)
+        return content
 
     @about.setter
     def about(self, content: dict[str, Any]) -> None:
@@ -224,7 +230,7 @@ class Catalogue:
 
     def _read(self, row: Sequence[Any]) -> CatalogueEntry:
         number, *values, sum_ = row
-        if checksum(values) != sum_:
+        if checksum(values) != sum_ or len(values) != 8 or not _is_entry(*values):
             raise DamageError(
                 f"{self.database.path}: what it has of photo {values[0]!r} is damaged; make the "
                 "index again"
@@ -258,6 +264,23 @@ class Catalogue:
     def _without_entry(self, ids: set[str]) -> list[str]:
         used = self.database.of_keys("SELECT id FROM photos WHERE id IN ({})", sorted(ids))
         return sorted(ids - {id_ for (id_,) in used})
+
+
+def _is_entry(
+    name: Any, path: Any, id_: Any, size: Any, mtime: Any, state: Any, reason: Any, noted: Any
+) -> bool:
+    """Whether values are of the types that are kept; a checksum is anybody's who can compute."""
+    texts = all(isinstance(text, str) for text in (id_, state, reason))
+    names = all(isinstance(text, (str, bytes)) for text in (name, path))
+    facts = all(fact is None or isinstance(fact, int) for fact in (size, mtime))
+    return texts and names and facts and isinstance(noted, int)
+
+
+def _says(about: Any) -> bool:
+    """Whether this can be what a whole index says about itself."""
+    if not isinstance(about, dict) or not isinstance(about.get("store", ""), (str, type(None))):
+        return False
+    return all(isinstance(about.get(name, ""), str) for name in ("root", "pipeline", "made"))
 
 
 def _storable(name: str) -> str | bytes:

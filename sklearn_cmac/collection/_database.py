@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 import sqlite3
 import threading
 import zlib
@@ -16,6 +18,17 @@ from sklearn_cmac._files import check_regular, read_whole
 from sklearn_cmac.collection._engine import InUseError
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
+
+_LONGEST = 1_000_000  # bytes of a value; names and reasons have a few thousand
+_LIMIT_LENGTH = 0  # as SQLite numbers it
+# What a command may find and do, for no more than a file can hold: rows of a damaged file may lead
+# back to themselves.
+_LEAST_ROWS, _BYTES_OF_ROW = 1000, 2
+_LEAST_STEPS, _STEPS_PER_BYTE, _STEPS_AT_A_TIME = 20_000_000, 20, 1_000_000
+_PLAIN = re.compile(
+    r'CREATE TABLE [\w"]+\s*\([\w\s,]*(\([\w\s,]+\)\s*)?\)|CREATE INDEX \w+ ON \w+ \([\w\s,]+\)'
+)
+_COMPUTING = {"AS", "CHECK", "DEFAULT", "GENERATED", "COLLATE", "REFERENCES", "WHERE"}
 
 _PATIENCE = 30  # seconds; transactions are short, so whoever is waited for is soon done
 _CHUNK = 2**20
@@ -40,6 +53,7 @@ class Database:
         self.read_only = read_only
         self._lock = threading.RLock()
         self._changed = False
+        self._steps = 0.0  # of the command that runs, as far as they were counted
         with self._errors():
             self._connection = self._connect()
         try:
@@ -51,8 +65,8 @@ class Database:
                 )
             # What a file from somebody else says is not run.
             self.all("PRAGMA trusted_schema = OFF")
-            if self.all("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')"):
-                raise DamageError(f"{path}: is no catalogue (it has triggers or views)")
+            for kind, text in self.all("SELECT type, sql FROM sqlite_master"):
+                _check_schema(path, kind, text)
             # The end of a transaction is on the disk when it is reported.
             self.all("PRAGMA synchronous = FULL")
             self._seen = self._version()
@@ -80,9 +94,29 @@ class Database:
             return self._connected(f"{place}?mode=ro&immutable=1")
 
     def _connected(self, name: str) -> sqlite3.Connection:
-        return sqlite3.connect(
+        found = sqlite3.connect(
             name, _PATIENCE, isolation_level=None, check_same_thread=False, uri=True
         )
+        if hasattr(found, "setlimit"):  # from Python 3.11 on
+            found.setlimit(_LIMIT_LENGTH, _LONGEST)
+        found.set_progress_handler(self._is_endless, _STEPS_AT_A_TIME)
+        return found
+
+    def _is_endless(self) -> bool:
+        """Whether a command has taken more steps than one through all of the file can."""
+        self._steps += _STEPS_AT_A_TIME
+        return self._steps > _LEAST_STEPS + _STEPS_PER_BYTE * self.size
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept, with those that are written ahead."""
+        if self.path is None:
+            return 2**31  # to memory nobody else has written
+        size = 0
+        for path in (self.path, Path(f"{self.path}-wal")):
+            with suppress(OSError):
+                size += path.stat().st_size
+        return size
 
     def make(self, schema: str) -> None:
         """Make tables that are not there."""
@@ -97,11 +131,17 @@ class Database:
     def all(self, command: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows that a command finds."""
         with self._lock, self._errors():
-            return self._connection.execute(command, values).fetchall()
+            found = self._connection.execute(command, values)
+            most = min(_LEAST_ROWS + self.size // _BYTES_OF_ROW, 2**31 - 1)
+            rows = found.fetchmany(most)
+            if len(rows) == most and found.fetchone() is not None:
+                raise DamageError(f"{self.path}: is damaged (it has more rows than room for them)")
+            return rows
 
     def many(self, command: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a command for each row, inside a transaction."""
         with self._lock, self._errors():
+            self._steps = -math.inf  # it takes as many as there are rows
             self._connection.executemany(command, rows)
 
     def of_keys(self, command: str, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -198,6 +238,7 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        self._steps = 0.0
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -206,11 +247,25 @@ class Database:
                 raise InUseError(f"{self.path}: is written to by another process") from error
             if "full" in text or "disk I/O" in text:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
+            if "interrupted" in text:
+                raise DamageError(f"{self.path}: is damaged (its rows have no end)") from error
             if "readonly" in text or "unable to open" in text:
                 raise OSError(f"{self.path}: cannot be opened or written ({text})") from error
             raise DamageError(f"{self.path}: is damaged ({text})") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise DamageError(f"{self.path}: is damaged ({error})") from error
+
+
+def _check_schema(path: Path | None, kind: str, text: str | None) -> None:
+    """That a part of the schema is a plain table or index, of which nothing computes anything."""
+    # SQLite makes indexes of its own, which have no text.
+    words = set(re.findall(r"\w+", (text or "").upper()))
+    plain = _PLAIN.fullmatch(text) if isinstance(text, str) else text is None and kind == "index"
+    if kind not in ("table", "index") or not plain or words & _COMPUTING:
+        raise DamageError(
+            f"{path}: is no catalogue (it has {kind}s other than plain tables, such as triggers, "
+            "views or computed columns)"
+        )
 
 
 def checksum(row: Sequence[Any]) -> int:

@@ -314,7 +314,7 @@ class _Run:
     def _engine(self, dimension: int) -> Engine:
         stamp = Stamp(self.pipeline, dimension, self.regions)
         engine = self.make(stamp)
-        engine.stamp.check(stamp, type(engine).__name__)
+        engine.stamp.check(stamp, str(getattr(engine, "folder", type(engine).__name__)))
         # Photos of earlier runs may be there too, and in another order.
         self.shared = len(engine) > 0
         return engine

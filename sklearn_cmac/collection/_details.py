@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ _SCHEMA = """
         kind TEXT PRIMARY KEY, generation INTEGER, end INTEGER
     );
 """
+_LARGEST = 64_000_000  # bytes of a photo's regions; those of a large photo have 100,000
 _BATCH = 1024  # contents that are copied at a time
 
 
@@ -61,6 +63,7 @@ class Details:
             return None
         file = self._file(kind, self._state(kind)[0])
         start, size, sum_ = found[0]
+        self._check_place(id_, found[0])
         content = file.rows(start + size)[start:].tobytes()
         if zlib.crc32(content) != sum_:
             raise DamageError(f"{file.path}: what is kept of photo {id_[:12]} is damaged")
@@ -71,7 +74,7 @@ class Details:
         wrong = []
         for kind, id_ in self.database.all("SELECT kind, id FROM details"):
             try:
-                self.get(kind, id_)
+                self.get(kind, str(id_))
             except DamageError as error:
                 wrong.append(str(error))
         return wrong
@@ -92,6 +95,8 @@ class Details:
         command = "SELECT id, start, size, checksum FROM details WHERE kind = ? ORDER BY start"
         found = self.database.all(command, (kind,))
         content, rows, place = old.rows(end), [], 0
+        for id_, *where in found:
+            self._check_place(id_, where)
         for part in (found[i : i + _BATCH] for i in range(0, len(found), _BATCH)):
             new.write(place, np.concatenate([content[row[1] : row[1] + row[2]] for row in part]))
             for id_, _, size, sum_ in part:
@@ -115,14 +120,31 @@ class Details:
                 other.put(kind, {id_: content for id_, content in found.items() if content})
 
     def _kinds(self) -> list[str]:
-        return [kind for (kind,) in self.database.all("SELECT kind FROM detail_files")]
+        kinds = [kind for (kind,) in self.database.all("SELECT kind FROM detail_files")]
+        for kind in kinds:
+            self._check_name(kind)
+        return kinds
 
     def _state(self, kind: str) -> tuple[int, int]:
         """Generation of the file, and its end."""
         found = self.database.all(
             "SELECT generation, end FROM detail_files WHERE kind = ?", (kind,)
         )
-        return found[0] if found else (1, 0)
+        generation, end = found[0] if found else (1, 0)
+        self._check_name(kind)
+        if type(generation) is not int or type(end) is not int or min(generation, end) < 0:
+            raise DamageError(f"{self.database.path}: where its files of {kind} end is damaged")
+        return generation, end
+
+    def _check_place(self, id_: Any, numbers: Iterable[Any]) -> None:
+        """Start, size and checksum, which in a file of somebody else may be anything."""
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise DamageError(f"{self.database.path}: where photo {id_!r:.20} is kept is damaged")
+
+    def _check_name(self, kind: Any) -> None:
+        """Files are called by it, and so it is no path."""
+        if not isinstance(kind, str) or not kind.isidentifier():
+            raise DamageError(f"{self.database.path}: is damaged (a kind is no name)")
 
     def _note(self, kind: str, generation: int, end: int) -> None:
         """Inside a transaction."""
@@ -144,8 +166,12 @@ def pack_regions(maps: Sequence[Regions]) -> bytes:
 
 
 def unpack_regions(content: bytes) -> tuple[Regions, ...]:
-    """The regions that `pack_regions` packed."""
-    rest, maps = memoryview(zlib.decompress(content)), []
+    """The regions that `pack_regions` packed, or a `ValueError` if it did not."""
+    # One byte more than there may be tells what goes on from what has ended.
+    whole = zlib.decompressobj().decompress(content, _LARGEST + 1)
+    if len(whole) > _LARGEST:
+        raise ValueError(f"regions take more than {_LARGEST} bytes")
+    rest, maps = memoryview(whole), []
 
     def take(dtype: str, n: int) -> np.ndarray:
         nonlocal rest

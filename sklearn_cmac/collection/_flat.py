@@ -37,6 +37,8 @@ _SCHEMA = f"""
 """
 _BLOCK = 4096  # rows that have a checksum together, besides one each
 _MANY = 1000  # rows whose ids are looked up one by one, or an eighth; of more, all are read
+_MOST_DIMENSIONS = 10_000_000
+_MOST_REGIONS = 100_000  # of a photo
 _TRIES = 3  # answers that others may disturb, before they are kept from writing
 
 _BY_ROW = "SELECT * FROM rows WHERE row IN ({})"
@@ -210,7 +212,7 @@ class FlatEngine(RowEngine):
         """As for every engine."""
         self._sync()
         for rows in self._batches(batch_size):
-            at = np.array([row.row for row in rows])
+            at = np.array([row.row for row in rows], int)
             self._look(at)
             kept = np.flatnonzero(~self._hidden()[at])
             yield [rows[i].id for i in kept], np.asarray(self._descriptors()[at[kept]])
@@ -309,7 +311,7 @@ class FlatEngine(RowEngine):
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
                 for rows in self._batches(_BLOCK):
-                    at = np.array([row.row for row in rows])
+                    at = np.array([row.row for row in rows], int)
                     self._look(at)
                     if self.stamp.regions:
                         self._table(at)
@@ -356,6 +358,8 @@ class FlatEngine(RowEngine):
             _, state = self._read_state()
             dead = [row for (row,) in self.database.all("SELECT row FROM dead")]
             blocks = self.database.all("SELECT block, rows, checksum FROM blocks")
+        if not _are_whole(dead) or not _are_whole(number for block in blocks for number in block):
+            raise DamageError(f"{self.folder / CATALOGUE}: is damaged (a number is none)")
         state.blocks = {block: (rows, sum_) for block, rows, sum_ in blocks}
         state.hidden = np.zeros(state.end, bool)
         state.hidden[[row for row in dead if row < state.end]] = True
@@ -399,9 +403,19 @@ class FlatEngine(RowEngine):
             if zlib.crc32(text.encode()) != sum_:
                 raise ValueError
             content = json.loads(text)
-            return Stamp(**content.pop("stamp")), _State(**content)
-        except (ValueError, TypeError, AttributeError) as error:
+            stamp, state = Stamp(**content.pop("stamp")), _State(**content)
+            if not (_is_stamp(stamp) and self._has_room_for(state)):
+                raise ValueError
+            return stamp, state
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise DamageError(f"{self.folder / CATALOGUE}: its state is damaged") from error
+
+    def _has_room_for(self, state: _State) -> bool:
+        """Whether there can be as many rows; each takes a byte of the catalogue at least."""
+        numbers = state.generation, state.end, state.region_end
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            return False
+        return state.end <= self.database.size and state.region_end <= _MOST_REGIONS * state.end
 
     def _write_state(self, stamp: Stamp, state: _State, first_block: int = 0) -> None:
         numbers = {name: getattr(state, name) for name in ("generation", "end", "region_end")}
@@ -437,8 +451,13 @@ class FlatEngine(RowEngine):
         """Rows as the catalogue has them, without those that are damaged, which are hidden."""
         rows = []
         for *values, sum_ in found:
+            if len(values) != len(_Row._fields):
+                raise DamageError(
+                    f"{self.folder / CATALOGUE}: is damaged (a row has other columns)"
+                )
             row = _Row(*values)
-            if checksum(row) == sum_:
+            numbers = row.row, *row[2:]
+            if checksum(row) == sum_ and _are_whole(numbers) and isinstance(row.id, str):
                 rows.append(row)
                 continue
             known = isinstance(row.row, int) and 0 <= row.row < self._state.end
@@ -457,6 +476,8 @@ class FlatEngine(RowEngine):
             found = self.database.all(command, (last, self._state.end, size))
             if not found:
                 return
+            if found[-1][0] <= last:
+                raise DamageError(f"{self.folder / CATALOGUE}: is damaged (its rows have no end)")
             last = found[-1][0]
             yield [row for row in self._whole(found) if not self._state.hidden[row.row]]
 
@@ -591,6 +612,23 @@ class FlatEngine(RowEngine):
             "it is added again",
             stacklevel=2,
         )
+
+
+def _is_stamp(stamp: Stamp) -> bool:
+    dimension = stamp.dimension
+    return (
+        isinstance(stamp.pipeline, str)
+        and type(dimension) is int
+        and 0 < dimension <= _MOST_DIMENSIONS
+        and isinstance(stamp.regions, bool)
+        and isinstance(stamp.dtype, str)
+        and isinstance(stamp.layout, int)
+    )
+
+
+def _are_whole(numbers: Iterable[Any]) -> bool:
+    """Whether all are whole numbers from 0 on, as the catalogue of another may say they are not."""
+    return all(type(number) is int and number >= 0 for number in numbers)
 
 
 def _append(

@@ -62,8 +62,9 @@ def load_oxford5k(
     photos_dir : path
         The photos, flat or in sub-folders.
     annotations_dir : path, optional
-        The ``*_query.txt``, ``*_good.txt``, ``*_ok.txt`` and ``*_junk.txt`` files. Default: the
-        folder of the photos.
+        The folder of the ``*_query.txt``, ``*_good.txt``, ``*_ok.txt`` and ``*_junk.txt`` files,
+        or ``gnd_oxford5k.pkl``, which has the same for cirtorch and the programs that grew from
+        it. Default: the folder of the photos.
     missing : {"error", "restrict"}, default="error"
         What to do if annotated photos are not there. "restrict" keeps to those that are:
         absent names are dropped, queries whose photo is absent are left out, and a warning
@@ -82,7 +83,17 @@ def load_oxford5k(
     Raises
     ------
     PhotoError
-        If photos or annotations are missing, or a box does not fit its photo's name.
+        If photos or annotations are missing, an annotation is damaged, says two things of a
+        photo or names what cannot be a photo of the folder, or a box is no box.
+
+    Notes
+    -----
+    Text files rank all photos that are there, a pickle those of its ``imlist``. As cirtorch's
+    evaluation does, a pickle's ``ok`` are taken as positives and its ``junk`` is taken out;
+    nothing else is, so a query's own photo, which these files have under ``ok``, is ranked and
+    counts as it does with the text files.
+
+    Nothing of a pickle is run: it is read by a reader of plain containers, numbers and arrays.
 
     Examples
     --------
@@ -194,7 +205,8 @@ def _load_official(
     missing: str,
     photo_scale: float | Mapping[str, float],
 ) -> Bunch:
-    truth = read_official(photos_dir if annotations_dir is None else annotations_dir, name)
+    place = Path(photos_dir if annotations_dir is None else annotations_dir)
+    truth = read_official(place, name)
     return _assemble(name, "official", truth, photos_dir, missing, photo_scale)
 
 
@@ -227,6 +239,7 @@ def _assemble(
     annotated = set(truth.ranked or ()).union(
         *((r.photo, *r.positives, *r.junk) for r in truth.requests)
     )
+    annotated -= _PARIS_CORRUPT
     absent = annotated - set(found)
     if len(absent) == len(annotated):
         raise PhotoError(

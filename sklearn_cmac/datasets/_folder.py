@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sklearn.utils import Bunch
 
-from sklearn_cmac.datasets._tables import read_table
+from sklearn_cmac.datasets._tables import Row, path_below, read_table
 from sklearn_cmac.datasets._walk import find_photos
 from sklearn_cmac.photos import Box, Photo, PhotoError, check_box
 from sklearn_cmac.pixels import photo_size
@@ -48,8 +48,8 @@ def load_photo_folder(
     Raises
     ------
     PhotoError
-        If a table cannot be read, a photo of it is not in the folder, is of another size than
-        the table says or has two labels, or a box is no box.
+        If a table cannot be read, a photo of it is not in the folder, has a name that leads out
+        of it, is of another size than the table says or has two labels, or a box is no box.
 
     Warns
     -----
@@ -58,8 +58,9 @@ def load_photo_folder(
 
     Notes
     -----
-    Tables are UTF-8 text with commas, semicolons or tabs between cells. Names may have
-    backslashes where the folder has sub-folders.
+    Tables are text in UTF-8, or UTF-16 with a byte order mark, with commas, semicolons or tabs
+    between cells. Names may have backslashes where the folder has sub-folders. Links in the
+    folder may lead out of it, names in tables may not.
 
     Examples
     --------
@@ -77,8 +78,8 @@ def load_photo_folder(
         paths = find_photos(folder)
         target = [_instance_of(path.relative_to(folder).parts) for path in paths]
     else:
-        rows = read_table(labels, ("filename", "instance"))
-        paths = [_path_in(folder, row["filename"]) for row in rows]
+        rows = read_table(labels, ("filename", "instance"), optional=("width", "height"))
+        paths = [path_below(folder, row["filename"], row.place) for row in rows]
         target = [row["instance"] for row in rows]
         missing = [row["filename"] for row, path in zip(rows, paths) if not path.is_file()]
         if missing:
@@ -107,12 +108,6 @@ def load_photo_folder(
     )
 
 
-def _path_in(folder: Path, name: str) -> Path:
-    """The file that a table names, which may have been written on Windows."""
-    path = folder / name
-    return path if path.is_file() else folder / name.replace("\\", "/")
-
-
 def _each_once(
     origin: str | os.PathLike[str], paths: Sequence[Path], target: Sequence[str]
 ) -> dict[str, tuple[Path, str]]:
@@ -136,9 +131,7 @@ def _each_once(
     return listed
 
 
-def _check_sizes(
-    table: str | os.PathLike[str], rows: Sequence[Mapping[str, str]], paths: Sequence[Path]
-) -> None:
+def _check_sizes(table: str | os.PathLike[str], rows: Sequence[Row], paths: Sequence[Path]) -> None:
     """An error if photos are not as large as their rows say: then rows are of other photos."""
     wrong = []
     for row, path in zip(rows, paths):
@@ -146,7 +139,9 @@ def _check_sizes(
         if all(stated):
             found = photo_size(path)
             if not _is_size(stated, found):
-                wrong.append(f"{row['filename']} has {found[0]}x{found[1]}, not {'x'.join(stated)}")
+                wrong.append(
+                    f"{row['filename']} has {found[0]}x{found[1]}, not {'x'.join(stated)[:40]}"
+                )
     if wrong:
         raise PhotoError(
             f"{table}: {len(wrong)} of {len(rows)} photos are of another size than their row says; "
@@ -168,10 +163,10 @@ def _instance_of(parts: tuple[str, ...]) -> str:
 
 def _read_boxes(file: str | os.PathLike[str], folder: Path) -> dict[str, list[Box]]:
     """Boxes by the real path of their photo; one that is listed twice counts once."""
-    found: dict[str, list[Box]] = {}
+    found: dict[str, dict[Box, None]] = {}
     for row in read_table(file, ("filename", *_CORNERS)):
-        boxes = found.setdefault(os.path.realpath(_path_in(folder, row["filename"])), [])
-        box = check_box([row[corner] for corner in _CORNERS], f"{file}, {row['filename']}")
-        if box not in boxes:
-            boxes.append(box)
-    return found
+        name = row["filename"]
+        path = os.path.realpath(path_below(folder, name, row.place))
+        box = check_box([row[corner] for corner in _CORNERS], f"{row.place}, {name}")
+        found.setdefault(path, {})[box] = None
+    return {path: list(boxes) for path, boxes in found.items()}

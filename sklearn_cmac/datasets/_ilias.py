@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance, restricted
-from sklearn_cmac.datasets._tables import read_text
+from sklearn_cmac.datasets._tables import Line, check_name, read_lines, shown
 from sklearn_cmac.photos import Box, Photo, PhotoError, Query, check_box
 
 # Quartiles of the objects' share of their photos, and of the number of other things in these, by
@@ -55,7 +55,8 @@ def load_ilias(
     Raises
     ------
     PhotoError
-        If photos or annotations are missing, or a line or box cannot be read.
+        If photos or annotations are missing, or a line or box cannot be read or says another
+        thing than one before it.
 
     References
     ----------
@@ -69,8 +70,11 @@ def load_ilias(
     """
     root = Path(photos_dir)
     lists = _list_folder(root) if annotations is None else Path(annotations)
-    asked = [fields[0] for fields in _lines(lists / "image_query_ids.txt", 1)]
-    positives = {name: (scale, clutter) for name, scale, clutter in _positives(lists)}
+    asked = [
+        check_name(line.cells[0], line.place)
+        for line in read_lines(lists / "image_query_ids.txt", ",")
+    ]
+    positives = _positives(lists / "positive_ids.txt")
     kept = restricted("ilias", [*asked, *positives], lambda name: (root / name).is_file(), missing)
     ranked = sorted(name for name in positives if name in kept)
     of_object = defaultdict(list)
@@ -104,21 +108,25 @@ def _list_folder(root: Path) -> Path:
     raise PhotoError(f"{root}: has no folder image_ids in or beside it; pass it as annotations")
 
 
-def _lines(file: Path, n_fields: int) -> list[list[str]]:
-    """Fields between commas, of each line that is not empty."""
-    rows = [line.split(",") for line in read_text(file).splitlines() if line.strip()]
-    for row in rows:
-        if len(row) < n_fields:
-            raise PhotoError(f"{file}: expected {n_fields} fields, got {','.join(row)[:60]!r}")
-    return [[cell.strip() for cell in row] for row in rows]
+def _positives(file: Path) -> dict[str, tuple[float, float]]:
+    """Scale and clutter of each positive, by its path."""
+    found: dict[str, tuple[float, float]] = {}
+    for line in read_lines(file, ","):
+        name = check_name(line.cells[0], line.place)
+        scale, clutter = _numbers(line, line.cells[1:3], 2, "a path, scale and clutter")
+        if found.setdefault(name, (scale, clutter)) != (scale, clutter):
+            raise PhotoError(f"{line.place}: {name!r} is there twice, with other numbers")
+    return found
 
 
-def _positives(lists: Path) -> list[tuple[str, float, float]]:
-    file = lists / "positive_ids.txt"
+def _numbers(line: Line, cells: list[str], n: int, expected: str) -> list[float]:
     try:
-        return [(row[0], float(row[1]), float(row[2])) for row in _lines(file, 3)]
-    except ValueError as error:
-        raise PhotoError(f"{file}: scale and clutter are numbers ({error})") from None
+        found = [float(cell) for cell in cells]
+    except ValueError:
+        found = []
+    if len(found) != n or not np.isfinite(found).all():
+        raise PhotoError(f"{line.place}: expected {expected}, got {shown(' '.join(line.cells))}")
+    return found
 
 
 def _object(name: str) -> str:
@@ -128,17 +136,11 @@ def _object(name: str) -> str:
 def _box_of(photo: Path) -> Box:
     """The box around all boxes of a photo, which its text file has as x, y, width, height."""
     file = photo.with_name(f"{photo.stem}_bbox.txt")
-    try:
-        boxes = np.array([[float(v) for v in line.split()] for line in _filled(file)])
-        x, y, width, height = boxes.T
-    except ValueError:
-        raise PhotoError(f"{file}: expected lines of x, y, width and height") from None
+    lines = [*read_lines(file)] or [Line(str(file), [])]
+    boxes = [_numbers(line, line.cells, 4, "x, y, width and height") for line in lines]
+    x, y, width, height = np.array(boxes).T
     corners = (x.min(), y.min(), (x + width).max(), (y + height).max())
     return check_box([max(0.0, float(corner)) for corner in corners], str(file))
-
-
-def _filled(file: Path) -> list[str]:
-    return [line for line in read_text(file).splitlines() if line.strip()]
 
 
 def _quartiles(

@@ -7,14 +7,16 @@ TOMM 2015; A. Iscen et al., "Efficient Diffusion on Region Manifolds", CVPR 2017
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance, restricted
+from sklearn_cmac.datasets._matlab import read_matlab
+from sklearn_cmac.datasets._tables import check_name, shown
 from sklearn_cmac.photos import Photo, PhotoError, Query, check_box
 
 
@@ -61,7 +63,7 @@ def load_instre(
     index = {name: i for i, name in enumerate(ranked)}
     queries, relevance = [], []
     for name, (positives, box) in zip(asked, entries):
-        found = np.array(sorted(index[names[i]] for i in positives if names[i] in index), int)
+        found = np.array(sorted({index[names[i]] for i in positives if names[i] in index}), int)
         if name in kept and len(found):
             queries.append(Query(Photo(root / name, name=name), check_box(box, f"{file}, {name}")))
             relevance.append(Relevance(found, np.empty(0, int)))
@@ -82,12 +84,14 @@ def _read(file: Path) -> tuple[list[str], list[str], list[tuple[list[int], Any]]
     if not file.is_file():
         raise PhotoError(f"{file}: is missing; it is the ground truth of Iscen et al. for INSTRE")
     try:
-        content = loadmat(os.fspath(file))
-        names, asked = ([str(n[0]) for n in content[k].ravel()] for k in ("imlist", "qimlist"))
-        entries = [
-            ([int(i) - 1 for i in np.ravel(entry[0])], np.ravel(entry[1]).tolist())
-            for entry in content["gnd"].ravel()
-        ]
+        content = read_matlab(file)
+        names, asked = ([_name(name, file) for name in content[k]] for k in ("imlist", "qimlist"))
+        entries = []
+        for entry in content["gnd"]:
+            positives, box, *_ = entry.values()
+            entries.append(([_position(i) for i in positives.tolist()], box.tolist()))
+    except PhotoError:
+        raise
     except Exception as error:  # a damaged file raises whatever the damage leads to
         raise PhotoError(
             f"{file}: is no ground truth with imlist, qimlist and gnd "
@@ -99,4 +103,20 @@ def _read(file: Path) -> tuple[list[str], list[str], list[tuple[list[int], Any]]
             f"{file}: has {len(entries)} entries for {len(asked)} queries, and {len(wrong)} "
             f"positions outside of its {len(names)} photos"
         )
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise PhotoError(f"{file}: imlist has {shown(twice[0])} more than once")
     return names, asked, entries
+
+
+def _name(name: Any, file: Path) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"{shown(name)} stands where a name should")
+    return check_name(name, str(file))
+
+
+def _position(number: float) -> int:
+    """A position in imlist, which the file counts from 1."""
+    if number != int(number):
+        raise ValueError(f"{number} is no position")
+    return int(number) - 1

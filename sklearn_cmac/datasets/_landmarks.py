@@ -6,13 +6,14 @@ T. Weyand et al., "Google Landmarks Dataset v2", CVPR 2020.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance, restricted
-from sklearn_cmac.datasets._tables import read_table
+from sklearn_cmac.datasets._tables import Row, check_name, read_table, shown
 from sklearn_cmac.datasets._walk import image_paths
 from sklearn_cmac.photos import Photo, PhotoError
 
@@ -49,7 +50,7 @@ def load_gldv2(
     Raises
     ------
     PhotoError
-        If photos or annotations are missing.
+        If photos or annotations are missing, or the table cannot be read.
 
     Examples
     --------
@@ -64,16 +65,15 @@ def load_gldv2(
     rows = [row for row in read_table(file, ("id", "images", "Usage")) if row["Usage"] == usage]
     if not rows:
         raise PhotoError(f"{file}: has no row of usage {usage!r}")
-    ranked, asked = ({Path(path).stem: path for path in image_paths(root / part)}
-                     for part in ("index", "test"))  # fmt: skip
-    answers = {row["id"]: row["images"].split() for row in rows}
+    answers = _answers(rows)
+    ranked, asked = (_by_id(root / part) for part in ("index", "test"))
     annotated = [*answers, *(name for names in answers.values() for name in names)]
     kept = restricted("gldv2", annotated, lambda name: name in ranked or name in asked, missing)
     names = sorted(ranked)
     index = {name: i for i, name in enumerate(names)}
     queries, relevance = [], []
     for name, positives in answers.items():
-        found = np.array(sorted(index[each] for each in positives if each in index), int)
+        found = np.array(sorted({index[each] for each in positives if each in index}), int)
         if name in kept and name in asked and len(found):
             queries.append(Photo(asked[name], name=name))
             relevance.append(Relevance(found, np.empty(0, int)))
@@ -88,3 +88,23 @@ def load_gldv2(
         protocol=f"mAP@100, {usage.lower()} queries",
         DESCR=f"gldv2: {len(names)} photos, {len(queries)} of {len(rows)} queries.",
     )
+
+
+def _answers(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Names of the photos that answer each query."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        name, *positives = (check_name(i, row.place) for i in (row["id"], *row["images"].split()))
+        if found.setdefault(name, positives) is not positives:
+            raise PhotoError(f"{row.place}: {shown(name)} is asked for twice")
+    return found
+
+
+def _by_id(folder: Path) -> dict[str, str]:
+    """Files by the ids of their photos, which are their names without the ending."""
+    found: dict[str, str] = {}
+    for path in image_paths(folder):
+        first = found.setdefault(Path(path).stem, path)
+        if first != path:
+            raise PhotoError(f"{folder}: has two files of one photo, {first} and {path}; keep one")
+    return found

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_cmac.datasets._benchmarks import Relevance, restricted
-from sklearn_cmac.datasets._tables import read_text
+from sklearn_cmac.datasets._tables import Line, check_name, read_lines, shown
 from sklearn_cmac.photos import Photo, PhotoError
 
 _COLUMNS = ["image_id", "class_id", "super_class_id", "path"]
@@ -46,7 +46,8 @@ def load_products(
     Raises
     ------
     PhotoError
-        If photos or annotations are missing, or a line cannot be read.
+        If photos or annotations are missing, a line cannot be read, or a photo is of two
+        products.
 
     Examples
     --------
@@ -58,10 +59,7 @@ def load_products(
     root = Path(photos_dir)
     file = root if annotations is None else Path(annotations)
     file = file / "Ebay_test.txt" if file.is_dir() else file
-    header, *rows = [line.split() for line in read_text(file).splitlines() if line.strip()] or [[]]
-    if header != _COLUMNS or not all(len(row) == len(_COLUMNS) for row in rows):
-        raise PhotoError(f"{file}: expected lines of {' '.join(_COLUMNS)}, with that header")
-    listed = {path: product for _, product, _, path in rows}
+    listed = _read(file)
     kept = restricted("products", list(listed), lambda name: (root / name).is_file(), missing)
     names = [name for name in listed if name in kept]
     of_product = defaultdict(list)
@@ -85,3 +83,22 @@ def load_products(
         protocol="recall",
         DESCR=f"products: {len(names)} photos of {len(of_product)} products, {len(own)} queries.",
     )
+
+
+def _read(file: Path) -> dict[str, str]:
+    """The product of each photo, by the photo's name."""
+    header, *lines = [*read_lines(file)] or [Line(f"{file}, line 1", [])]
+    wrong = [line for line in lines if len(line.cells) != len(_COLUMNS)]
+    if header.cells != _COLUMNS or wrong:
+        place, cells = header if header.cells != _COLUMNS else wrong[0]
+        raise PhotoError(
+            f"{place}: expected lines of {' '.join(_COLUMNS)}, with that header, got "
+            f"{shown(' '.join(cells))}"
+        )
+    product_of: dict[str, str] = {}
+    for place, (_, product, _, name) in lines:
+        name = check_name(name, place)
+        known = product_of.setdefault(name, product)
+        if known != product:
+            raise PhotoError(f"{place}: {name!r} is of the products {known!r} and {product!r}")
+    return product_of

@@ -6,39 +6,49 @@ module names of many years. Here each of these names is a stand-in that only kee
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import threading
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from sklearn_cmac._files import check_regular, open_regular, reason_of
+from sklearn_cmac.networks._nesting import check_nesting
+
 _lock = threading.Lock()
+
+_MOST_INFLATION = 10  # of an archive that was packed anew; torch does not compress
+_LEGACY_PICKLES = 5  # before the numbers: two marks, the system, what is saved, names of storages
 
 
 class WeightsError(ValueError):
     """Weights that are missing, damaged, or made for another network."""
 
 
-class _PlainDtype:
+class PlainDtype:
     """Stands for numpy.dtype: its letter code and byte order."""
 
     def __init__(self, code: object, *_: object):
-        self.code, self.order = str(code), "="
+        # Others may be so nested that to print them takes for ever.
+        if type(code) is not str or not re.fullmatch(r"[<>=|]?([biuf]\d\d?|\?)", code):
+            raise ValueError("holds an array of what are no numbers")
+        self.code, self.order = code, "="
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         self.order = state[1]
 
     def numpy(self) -> np.dtype:
         dtype = np.dtype(self.code)
-        if dtype.kind not in "biuf":
-            raise ValueError(f"holds an array of {self.code!r}, which are no numbers")
-        return np.dtype(self.order + dtype.str[1:]) if self.order in "<>" else dtype
+        return np.dtype(self.order + dtype.str[1:]) if self.order in ("<", ">") else dtype
 
 
-class _PlainArray:
+class PlainArray:
     """Stands for numpy.ndarray."""
 
     def __init__(self) -> None:
@@ -46,26 +56,41 @@ class _PlainArray:
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         _, shape, dtype, by_column, content = state
-        values = np.frombuffer(content, dtype.numpy())
-        self.values = values.reshape(shape[::-1]).T if by_column else values.reshape(shape)
+        self.values = _numbers(content, dtype, shape, "F" if by_column else "C")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
 
+def _numbers(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """The numbers of an array; no more of them than its bytes hold."""
+    if not isinstance(dtype, PlainDtype):
+        raise ValueError("holds an array of what are no numbers")
+    if type(content) is str:  # bytes, in pickles of Python 2
+        content = content.encode("latin-1")
+    values = np.frombuffer(content, dtype.numpy())
+    return values.reshape(shape[::-1]).T if order == "F" else values.reshape(shape)
+
+
 class _PlainEstimator:
     """Stands for a fitted estimator: its parameters and fitted arrays."""
 
 
-def _reconstruct(kind: object, *_: object) -> _PlainArray:
-    if not (isinstance(kind, type) and issubclass(kind, _PlainArray)):
+def _reconstruct(kind: object, *_: object) -> PlainArray:
+    if not (isinstance(kind, type) and issubclass(kind, PlainArray)):
         raise ValueError("holds something else where an array should be")
     return kind()
 
 
-def _scalar(dtype: _PlainDtype, content: bytes) -> object:
-    return np.frombuffer(content, dtype.numpy())[0].item()
+def _scalar(dtype: PlainDtype, content: bytes) -> object:
+    return _numbers(content, dtype, (1,), "C").item()
+
+
+def _frombuffer(content: bytes, dtype: PlainDtype, shape: Any, order: str) -> PlainArray:
+    found = PlainArray()
+    found.values = _numbers(content, dtype, shape, order)
+    return found
 
 
 def _named(stand_in: Callable[..., object], path: str) -> Callable[..., object]:
@@ -83,14 +108,22 @@ def _named(stand_in: Callable[..., object], path: str) -> Callable[..., object]:
     return copy
 
 
-_STAND_INS: list[Callable[..., object]] = [
-    _named(_PlainDtype, "numpy.dtype"),
-    _named(_PlainArray, "numpy.ndarray"),
-    *(
-        _named(stand_in, f"numpy.{core}.multiarray.{name}")
+# What stands for the names by which pickles ask for arrays and parts of them.
+PLAIN_ARRAYS: dict[str, Callable[..., object]] = {
+    "numpy.dtype": PlainDtype,
+    "numpy.ndarray": PlainArray,
+    **{
+        f"numpy.{core}.{name}": stand_in
         for core in ("core", "_core")
-        for name, stand_in in (("_reconstruct", _reconstruct), ("scalar", _scalar))
-    ),
+        for name, stand_in in (
+            ("multiarray._reconstruct", _reconstruct),
+            ("multiarray.scalar", _scalar),
+            ("numeric._frombuffer", _frombuffer),
+        )
+    },
+}
+_STAND_INS = [
+    *(_named(stand_in, path) for path, stand_in in PLAIN_ARRAYS.items()),
     _named(_PlainEstimator, "sklearn.decomposition.pca.PCA"),
     _named(_PlainEstimator, "sklearn.decomposition._pca.PCA"),
 ]
@@ -119,11 +152,15 @@ def read_plain_contents(file: str) -> object:
     if not os.path.isfile(file):
         raise WeightsError(f"there is no weights file {file!r}.")
     try:
+        check_regular(file)
         if file.endswith(".safetensors"):
             from safetensors.torch import load_file
 
             return load_file(file)
-        with _allowed(_STAND_INS):
+        _check_before_loading(file)
+        with _allowed(_STAND_INS), warnings.catch_warnings():
+            # Of a pickle of a newer protocol than its own torch says that it may not know it all.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise whatever the damage leads to
         raise WeightsError(
@@ -131,11 +168,36 @@ def read_plain_contents(file: str) -> object:
         ) from error
 
 
+def _check_before_loading(file: str) -> None:
+    """That a file inflates to no more than it may, and nests no deeper than an interpreter can."""
+    import torch
+
+    with open_regular(file) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        is_zip = opened.read(4) == b"PK\3\4"
+    if is_zip:
+        with zipfile.ZipFile(file) as archive:
+            inflated = sum(entry.file_size for entry in archive.infolist())
+        if inflated > _MOST_INFLATION * size:
+            raise ValueError(f"it inflates from {size:,} to {inflated:,} bytes")
+        # As torch reads it, so that there are no two opinions on what the archive holds.
+        check_nesting(torch._C.PyTorchFileReader(file).get_record("data.pkl"))
+        return
+    with (
+        open_regular(file) as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as all_,
+    ):
+        for _ in range(_LEGACY_PICKLES):
+            check_nesting(all_)
+
+
 def _reason(error: Exception) -> str:
     asked = re.search(r"GLOBAL (\S+)", str(error))
     if asked:
         return f"it asks for {asked[1]}, which is no data"
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    # Torch tells at length how to read such files all the same, which is no advice.
+    refused = re.search(r"WeightsUnpickler error: (.*)", str(error))
+    return refused[1] if refused else f"{type(error).__name__}: {reason_of(error)}"
 
 
 @contextmanager
@@ -163,11 +225,19 @@ def as_array(value: object) -> np.ndarray:
     """
     import torch
 
-    if isinstance(value, _PlainArray):
+    if isinstance(value, PlainArray):
         value = value.values
     elif isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
+    elif isinstance(value, (list, tuple)):
+        value = [item if _is_number(item) else None for item in value]
+    elif not (_is_number(value) or isinstance(value, np.ndarray)):
+        raise ValueError(f"expected numbers, got {type(value).__name__}")
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"expected numbers, got {type(value).__name__}")
     return array
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sklearn_cmac._files import open_regular
 from sklearn_cmac.networks._plain_contents import WeightsError, read_plain_contents
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class WeightsFile:
         if state is None:
             raise WeightsError(f"there is no weights file {path!r}.")
         digest = hashlib.sha256()
-        with open(path, "rb") as content:
+        with open_regular(path) as content:
             while block := content.read(1 << 20):
                 digest.update(block)
         return cls(path, digest.hexdigest(), state)
@@ -99,7 +100,18 @@ class WeightsFile:
             isinstance(value, torch.Tensor) for value in contents.values()
         ):
             raise WeightsError(f"{self.path}: holds no mapping from names to tensors.")
+        if not all(map(_has_its_numbers, contents.values())):
+            raise WeightsError(f"{self.path}: has a tensor that is larger than its numbers.")
         return {str(key).removeprefix("module."): value for key, value in contents.items()}
+
+
+def _has_its_numbers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's numbers are all there, and not one that stands for many, or none."""
+    import torch
+
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def sha256_of_tensors(tensors: Mapping[str, torch.Tensor]) -> str:

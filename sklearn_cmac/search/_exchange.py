@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -13,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from sklearn_cmac._files import check_regular, open_regular, read_whole, reason_of
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
-from sklearn_cmac.persistence import load_pipeline
-from sklearn_cmac.search._index import PIPELINE, RetrievalIndex
+from sklearn_cmac.datasets._tables import split_rows
+from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.search._index import PIPELINE, RetrievalIndex, damage_named, pipeline_in
 
 _FORMAT = 1
 _COLUMNS = ("row", "name", "path", "id", "size", "mtime")
 _BATCH = 1024
+_LONGEST = 1_000_000  # bytes of what is said of an export
 
 
 def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: str = "csv") -> int:
@@ -49,7 +53,7 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
     FileExistsError
         If the folder is not empty.
     ValueError
-        If the index is in memory, or holds no photos.
+        If the index is in memory, holds no photos, or is damaged.
     """
     folder = Path(folder)
     engine = index.engine
@@ -66,11 +70,12 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
     descriptors = open_memmap(
         folder / "descriptors.npy", "w+", np.float32, (len(ids), engine.stamp.dimension)
     )
-    for i, batch in enumerate(_batches(ids)):
-        descriptors[i * _BATCH : i * _BATCH + len(batch)] = engine.get(batch)
-    descriptors.flush()
-    if engine.stamp.regions:
-        _write_regions(engine, ids, folder)
+    with damage_named(index.path):
+        for i, batch in enumerate(_batches(ids)):
+            descriptors[i * _BATCH : i * _BATCH + len(batch)] = engine.get(batch)
+        descriptors.flush()
+        if engine.stamp.regions:
+            _write_regions(engine, ids, folder)
     _write_table(folder, table, [_row(entry, row_of) for entry in entries])
     shutil.copyfile(index.path / PIPELINE, folder / PIPELINE)
     about = {"format": _FORMAT, "stamp": vars(engine.stamp), "table": table}
@@ -111,14 +116,34 @@ def read_arrays(
     if stamp["regions"]:
         names = ("regions", "region_weights", "region_starts")
         vectors, weights, starts = (_load(folder / f"{name}.npy") for name in names)
-        if starts.shape != (len(descriptors) + 1,) or starts[-1] != len(vectors) != len(weights):
-            raise ValueError(f"{folder}: its regions do not fit its {len(descriptors)} descriptors")
+        _check_regions(folder, len(descriptors), vectors, weights, starts)
         regions = RegionTable(vectors, weights, starts)
     rows = list(_read_table(folder, about["table"]))
-    pipeline = load_pipeline(folder / PIPELINE, trust)
-    index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
-    index.fill(rows, descriptors, regions, stamp["pipeline"])
+    pipeline = pipeline_in(folder / PIPELINE, trust)
+    try:
+        index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
+        try:
+            index.fill(rows, descriptors, regions, stamp["pipeline"])
+        except BaseException:
+            index.close()
+            shutil.rmtree(path)
+            raise
+    except ValueError as error:
+        raise ValueError(f"{folder}: its files do not fit each other ({error})") from error
     return index
+
+
+def _check_regions(
+    folder: Path, n: int, vectors: np.ndarray, weights: np.ndarray, starts: np.ndarray
+) -> None:
+    shapes = vectors.ndim == 2 and weights.shape == (len(vectors),) and starts.shape == (n + 1,)
+    if (
+        not shapes
+        or starts.dtype.kind not in "iu"
+        or (starts[0], starts[-1]) != (0, len(vectors))
+        or (starts[1:] < starts[:-1]).any()
+    ):
+        raise ValueError(f"{folder}: its regions do not fit its {n} descriptors")
 
 
 def _write_regions(engine: Engine, ids: list[str], folder: Path) -> None:
@@ -174,34 +199,55 @@ def _read_table(folder: Path, table: str) -> Iterator[tuple[int, CatalogueEntry]
     """Row and entry of each photo."""
     file = folder / f"photos.{table}"
     try:
-        for row, name, path, id_, size, mtime in _raw_rows(file):
-            facts = (int(size), int(mtime)) if size not in ("", None) else (None, None)
-            yield int(row), CatalogueEntry(name, path, id_, facts[0], facts[1], DESCRIBED, "")
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"{file}: is missing or damaged ({error})") from error
+        for place, (row, name, path, id_, size, mtime) in _raw_rows(file):
+            facts = (_whole(size), _whole(mtime)) if size not in ("", None) else (None, None)
+            found = CatalogueEntry(name, path, id_, facts[0], facts[1], DESCRIBED, "")
+            if not all(type(text) is str for text in (name, path, id_)) or not (name and id_):
+                raise ValueError(f"{place} has a photo without a name or content")
+            yield _whole(row), found
+    except PhotoError:
+        raise
+    except Exception as error:  # a damaged file raises whatever the damage leads to
+        raise ValueError(f"{file}: is missing or damaged ({reason_of(error)})") from error
 
 
-def _raw_rows(file: Path) -> Iterator[Any]:
+def _whole(number: Any) -> int:
+    """A whole number that a catalogue can hold."""
+    found = int(number)
+    if not -(2**63) <= found < 2**63:
+        raise ValueError(f"{found:.3g} is too large")
+    return found
+
+
+def _raw_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    """Rows as they are kept, and where."""
     if file.suffix == ".parquet":
+        check_regular(file)
         frame = _pandas().read_parquet(file)[list(_COLUMNS)].astype(object)
         rows = frame.where(frame.notna(), None).itertuples(index=False)
-        yield from ((i, *map(os.fsdecode, (name, path)), *rest) for i, name, path, *rest in rows)
+        for number, (row, name, path, *rest) in enumerate(rows, 1):
+            yield f"row {number}", (row, *map(os.fsdecode, (name, path)), *rest)
         return
-    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as text:
-        header, *rows = csv.reader(text)
+    with io.TextIOWrapper(open_regular(file), "utf-8", "surrogateescape", newline="") as text:
+        numbered = split_rows(text, file)
+        _, header = next(numbered, (1, []))
         if tuple(header) != _COLUMNS:
-            raise ValueError(f"its columns are {header}, not {list(_COLUMNS)}")
-        yield from rows
+            raise ValueError(f"its columns are {header[:20]}, not {list(_COLUMNS)}")
+        for line, row in numbered:
+            if len(row) != len(_COLUMNS):
+                raise ValueError(f"line {line} has {len(row)} cells, not {len(_COLUMNS)}")
+            yield f"line {line}", row
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
     file = folder / "export.json"
     try:
-        about = json.loads(file.read_text())
+        about = json.loads(read_whole(file, _LONGEST))
         known = about["format"] == _FORMAT and {"stamp", "table"} <= set(about)
-        Stamp(**about["stamp"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: is missing or damaged ({error})") from error
+        stamp = Stamp(**about["stamp"])
+        known = known and isinstance(stamp.regions, bool) and isinstance(stamp.pipeline, str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file}: is missing or damaged ({reason_of(error)})") from error
     if not known or about["table"] not in ("csv", "parquet"):
         raise ValueError(f"{file}: is of another version, or no export")
     return about
@@ -209,11 +255,12 @@ def _read_about(folder: Path) -> dict[str, Any]:
 
 def _load(file: Path, n_dimensions: int | None = None) -> np.ndarray:
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        check_regular(file)
+        found = open_memmap(file, "r")
     except Exception as error:  # a damaged header raises whatever the damage leads to
-        raise ValueError(f"{file}: is missing or damaged ({error})") from error
-    if n_dimensions not in (None, found.ndim):
-        raise ValueError(f"{file}: has shape {found.shape}")
+        raise ValueError(f"{file}: is missing or damaged ({reason_of(error)})") from error
+    if n_dimensions not in (None, found.ndim) or found.dtype.kind not in "fiu":
+        raise ValueError(f"{file}: has shape {found.shape} of {found.dtype}")
     return found
 
 

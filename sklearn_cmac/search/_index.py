@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,6 +16,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_cmac._files import reason_of
 from sklearn_cmac._photo_step import check_photos
 from sklearn_cmac.collection import (
     Collection,
@@ -46,6 +48,7 @@ from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.maps import Regions, RegionVectors
 from sklearn_cmac.persistence import (
+    PipelineFileError,
     differences,
     load_pipeline,
     manifest_of,
@@ -268,7 +271,10 @@ class RetrievalIndex:
         catalogue = Catalogue(Database(path / CATALOGUE, read_only))
         index._begin(pipeline, batch_size, catalogue, path, timeout, trust)
         try:
-            catalogue.root = os.path.normpath(path / catalogue.about["root"])
+            about = catalogue.about
+            if not about.keys() >= {"root", "store", "pipeline", "regions"}:
+                raise DamageError(f"{path / CATALOGUE}: lacks what an index says about itself")
+            catalogue.root = os.path.normpath(path / about["root"])
             if pipeline is not None:
                 check_is_fitted(pipeline)
                 index._check_pipeline(pipeline)
@@ -338,7 +344,9 @@ class RetrievalIndex:
         stamp.check(replace(stamp, pipeline=pipeline), str(self.path or "the index"))
         id_of = {row: entry.id for row, entry in entries}
         if sorted(id_of) != list(range(len(descriptors))):
-            raise ValueError(f"{len(descriptors)} descriptors are of {len(id_of)} photos")
+            raise ValueError(
+                f"{len(descriptors)} descriptors are not of rows {sorted(id_of)[:9]} …"
+            )
         engine = self._open_engine(stamp)
         for rows in row_blocks(len(descriptors), batch_size):
             ids = [id_of[row] for row in range(rows.start, rows.stop)]
@@ -395,7 +403,7 @@ class RetrievalIndex:
         """What describes photos and queries: the one of the constructor, or that in the folder."""
         if self._pipeline is None:
             assert self.path is not None
-            found = load_pipeline(self.path / PIPELINE, trust=self._trust)
+            found = pipeline_in(self.path / PIPELINE, self._trust)
             self._check_pipeline(found)
             self._pipeline = found
         return self._pipeline
@@ -415,7 +423,9 @@ class RetrievalIndex:
     def descriptors(self) -> np.ndarray:
         if self._engine is None:
             return np.empty((0, 0), np.float32)
-        return self._engine.get([entry.id for entry in self._catalogue.entries(DESCRIBED)])
+        ids = [entry.id for entry in self._catalogue.entries(DESCRIBED)]
+        with damage_named(self.path):
+            return self._engine.get(ids)
 
     @property
     def engine(self) -> Engine | None:
@@ -620,7 +630,8 @@ class RetrievalIndex:
         if n_results < 1:
             raise ValueError(f"n_results is at least 1, got {n_results}")
         if self._engine is None or not len(self._engine):
-            raise ValueError("the index holds no photos; add some first")
+            where = "" if self.path is None else f"{self.path}: "
+            raise ValueError(f"{where}the index holds no photos; add some first")
         queries = self._retriever.describe_queries([query])
         if below is not None:
             return self._search_below(queries, n_results, below)
@@ -696,7 +707,11 @@ class RetrievalIndex:
             raise KeyError(f"there is no photo {name!r} in the index")
         (described,) = self._retriever.describe_queries([query], {"regions"})
         assert described.regions is not None
-        return match_regions(described.regions, self._engine.get_regions([found[0].id])[0])
+        with damage_named(self.path):
+            regions = self._engine.get_regions([found[0].id])[0]
+            if not len(regions.vectors):
+                raise KeyError("no regions are kept")
+        return match_regions(described.regions, regions)
 
     def regions(self, name: str) -> tuple[Regions, ...]:
         """Where in a photo its region vectors are from, to be drawn.
@@ -716,7 +731,14 @@ class RetrievalIndex:
         content = None
         if found and self._details is not None:
             content = self._details.get(_REGIONS, found[0].id)
-        return () if content is None else unpack_regions(content)
+        if content is None:
+            return ()
+        try:
+            return unpack_regions(content)
+        except (ValueError, zlib.error) as error:
+            raise DamageError(
+                f"{self.path}: the regions of {name} are damaged ({error})"
+            ) from error
 
     # -- care ---------------------------------------------------------------------------------
 
@@ -846,6 +868,29 @@ class RetrievalIndex:
             return RetrievalIndex.open, (self.path.resolve(),)
         state = (self._engine, list(self._catalogue.entries()), self._items)
         return _restored, (self.pipeline, self.batch_size, *state)
+
+
+def pipeline_in(file: Path, trust: Sequence[str]) -> Any:
+    """The fitted pipeline, or Retriever, that a file holds."""
+    found = load_pipeline(file, trust)
+    try:
+        check_is_fitted(found)
+        Corridor(_retrieving(found).pipeline_)
+    except Exception as error:  # what was made by hand may be anything
+        raise PipelineFileError(f"{file}: holds no fitted pipeline ({reason_of(error)})") from error
+    return found
+
+
+@contextmanager
+def damage_named(path: Path | None) -> Iterator[None]:
+    """An engine lacks what the catalogue of an index has only where that is damaged."""
+    try:
+        yield
+    except KeyError as error:
+        raise DamageError(
+            f"{path or 'the index'}: is damaged ({error.args[0]}); check with repair takes such "
+            "photos out, and an update describes them again"
+        ) from error
 
 
 def _retrieving(pipeline: Any) -> Retriever:
