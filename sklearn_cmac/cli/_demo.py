@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
 from sklearn_cmac._markdown import as_table
+from sklearn_cmac.cli._ending import Command
 from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
 from sklearn_cmac.cli._search import query_row, result_figure
 from sklearn_cmac.datasets import make_object_scenes
@@ -24,7 +25,7 @@ _COMPARED = ("mac", "rmac", "cmac")
 _HEADER = ("mAP in %", "whole photos", "boxed, crop X", "boxed, crop I")
 
 
-@click.command("demo")
+@click.command("demo", cls=Command, when_stopped=lambda _: "nothing is kept")
 @click.option("--out", type=NEW_FOLDER, default="cmac-demo", help="Folder of the result page.")
 def demo_command(out: Path) -> None:
     """Compare three systems on scenes made on the spot."""

@@ -11,6 +11,7 @@ import click
 from sklearn.utils import Bunch
 
 from sklearn_cmac import datasets
+from sklearn_cmac.cli._ending import GOES_ON, Command
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     PATH,
@@ -29,7 +30,16 @@ from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
 
 
-@click.command("evaluate", short_help="Measure systems on a benchmark.")
+def _when_stopped(given: dict[str, Any]) -> str:
+    return GOES_ON if given["store"] else f"{GOES_ON}; a fit that was under way begins anew"
+
+
+@click.command(
+    "evaluate",
+    cls=Command,
+    when_stopped=_when_stopped,
+    short_help="Measure systems on a benchmark.",
+)
 @click.argument("benchmark", type=click.Choice([*datasets.LOADERS, "folder"]), metavar="BENCHMARK")
 @click.option("--photos", type=PATH, required=True, help="The photos to rank.")
 @click.option(

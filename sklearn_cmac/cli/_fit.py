@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sklearn_cmac.cli._ending import Command, goes_on_with_store
 from sklearn_cmac.cli._making import fit_system
 from sklearn_cmac.cli._options import (
     NEW_FILE,
@@ -22,7 +23,12 @@ from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
 
 
-@click.command("fit", short_help="Fit a system on photos, and keep it in a file.")
+@click.command(
+    "fit",
+    cls=Command,
+    when_stopped=goes_on_with_store,
+    short_help="Fit a system on photos, and keep it in a file.",
+)
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
 @click.option("--out", type=NEW_FILE, required=True, help="The file, NAME.safetensors.")
 @click.option("--system", type=click.Choice(WITHOUT_LABELS), default="mixed")

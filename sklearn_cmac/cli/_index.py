@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac.cli._ending import GOES_ON, Command
 from sklearn_cmac.cli._making import (
     fit_system,
     pipeline_of,
@@ -24,8 +25,11 @@ from sklearn_cmac.cli._making import (
     with_steps,
 )
 from sklearn_cmac.cli._options import (
+    MOST_WORKERS,
     PATH,
+    TEXT,
     WITHOUT_LABELS,
+    Count,
     SystemOptions,
     json_option,
     say_how_it_runs,
@@ -48,7 +52,12 @@ _OF_NEW = (
 )  # fmt: skip
 
 
-@click.command("index", short_help="Make an index of folders of photos, or update it.")
+@click.command(
+    "index",
+    cls=Command,
+    when_stopped=lambda _: GOES_ON,
+    short_help="Make an index of folders of photos, or update it.",
+)
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
 @click.option(
     "--index", "path", type=PATH, help="The index. Default: FOLDER.cmac beside the first folder."
@@ -60,6 +69,7 @@ _OF_NEW = (
 @trust_option
 @click.option(
     "--vectors",
+    type=TEXT,
     metavar="URI",
     help="Who keeps the vectors of a new index: qdrant:FOLDER, qdrant+http://HOST:PORT/NAME, "
     "postgresql://USER@HOST/DATABASE. Default: files in the index.",
@@ -71,9 +81,11 @@ _OF_NEW = (
     type=click.Choice(["loky", "dask", "ray"]),
     help="Describe photos in processes, perhaps on other machines. Default: in threads.",
 )
-@click.option("--workers", "n_workers", type=click.IntRange(min=1), help="How many processes.")
+@click.option("--workers", "n_workers", type=Count(max=MOST_WORKERS), help="How many processes.")
 @click.option(
-    "--address", help="Of the scheduler of Dask or Ray. Default: workers on this machine."
+    "--address",
+    type=TEXT,
+    help="Of the scheduler of Dask or Ray. Default: workers on this machine.",
 )
 @json_option
 @store_option

@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_cmac.cli._options import FILE, SystemOptions
+from sklearn_cmac.cli._options import FILE, TEXT, SystemOptions
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fingerprints import fingerprint_photo
@@ -36,6 +36,7 @@ pipeline_option = click.option(
 )
 trust_option = click.option(
     "--trust",
+    type=TEXT,
     multiple=True,
     metavar="MODULE.CLASS",
     help="An estimator of another package that a file may name; once for each.",

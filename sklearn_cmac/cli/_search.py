@@ -15,6 +15,7 @@ import numpy as np
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
+from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
 from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
     pipeline_of,
@@ -27,6 +28,7 @@ from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
     WITHOUT_LABELS,
+    Count,
     SystemOptions,
     json_option,
     parse_box,
@@ -42,13 +44,22 @@ from sklearn_cmac.reranking import EXPANSION, RERANKING
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
 
-@click.command("search", short_help="Rank photos by an object in one.")
+def _when_stopped(given: dict[str, Any]) -> str:
+    return UNCHANGED if is_kept(given["where"]) else GOES_ON
+
+
+@click.command(
+    "search",
+    cls=Command,
+    when_stopped=_when_stopped,
+    short_help="Rank photos by an object in one.",
+)
 @click.argument("where", type=PATH, metavar="INDEX|FOLDER")
 @click.argument("query", type=PATH, metavar="PHOTO")
 @click.option(
     "--box", type=parse_box, metavar="X0,Y0,X1,Y1", help="Where the object is, in pixels."
 )
-@click.option("-n", "--n-results", type=click.IntRange(min=1), default=10, help="Photos to show.")
+@click.option("-n", "--n-results", type=Count(), default=10, help="Photos to show.")
 @click.option("--below", type=PATH, help="Find photos in this folder and its sub-folders only.")
 @click.option("--html", type=NEW_FILE, help="Write a page with the ranked pictures.")
 @json_option
