@@ -139,7 +139,7 @@ def plain_warnings() -> Iterator[None]:
     before = warnings.formatwarning
 
     def plain(message: Warning | str, *_: Any, **__: Any) -> str:
-        return f"warning: {_one_line(str(message))}\n"
+        return "" if _asked else f"warning: {_one_line(str(message))}\n"
 
     warnings.formatwarning = plain
     try:
