@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from multiprocessing import resource_tracker
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import joblib

@@ -256,6 +256,14 @@ def full_disk(path: Path, n_bytes: int | None = None, reason: int | None = None)
     return error
 
 
+def with_rest(error: Exception, n_left: int) -> Exception:
+    """The error; of a full disk, with what the rest of so many such files takes."""
+    if not isinstance(error, FullDiskError) or error.n_bytes is None or n_left < 2:
+        return error
+    needed = in_words(n_left * error.n_bytes)
+    return FullDiskError(f"{error}. The {n_left} that are left take about {needed}")
+
+
 def free_bytes(path: Path) -> int:
     """What can still be written where a file or folder is, or would be."""
     place = path.absolute()

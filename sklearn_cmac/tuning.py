@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
+from sklearn_cmac.store import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,10 +188,12 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
         folder / name for name in ("best.safetensors", "settings.csv", "scores.png")
     )
     rows = tuning_rows(search)
-    with open(table, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    with written_whole(table) as file:
+        file.write(text.getvalue().encode())
     written = [table]
     try:
         save_pipeline(search.best_estimator_, best)
@@ -197,7 +201,8 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
     except PipelineFileError as error:
         warnings.warn(f"{best.name} is left out: {error}", stacklevel=2)
     try:
-        plot_tuning(search).savefig(picture, bbox_inches="tight", dpi=120)
+        with written_whole(picture) as file:
+            plot_tuning(search).savefig(file, format="png", bbox_inches="tight", dpi=120)
         written.append(picture)
     except ImportError as error:
         warnings.warn(f"{picture.name} is left out: {error}", stacklevel=2)

@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac import datasets
 from sklearn_cmac.cli._ending import GOES_ON, Command
+from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     PATH,
@@ -131,10 +132,14 @@ def evaluate_command(
     """
     boxed = task["benchmark"] != "folder" or task["queries"] == "boxed"
     # Localisation looks at maps again.
-    store = store or (out / "maps" if "localization" in rerank else None)
+    unasked = out / "maps" if store is None and "localization" in rerank else None
+    store = store or unasked
     systems = {SYSTEMS[name].label: made.make(name, store) for name in system}
     loaded = _load_benchmark(**task)
-    say_how_it_runs(next(iter(systems.values())))
+    first = next(iter(systems.values()))
+    say_how_it_runs(first)
+    if unasked:
+        Maps(unasked, unasked=True).make_room(first[0], loaded.photos, len(loaded.photos))
     evaluation = evaluate(
         loaded,
         systems,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sklearn_cmac.cli._ending import Command, goes_on_with_store
-from sklearn_cmac.cli._making import fit_system
+from sklearn_cmac.cli._making import Maps, fit_system
 from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
@@ -46,7 +46,7 @@ def fit_command(
     _check_writable(out)
     with tempfile.TemporaryDirectory() as scratch:
         say_how_it_runs(made.make(system, None))
-        pipeline, about = fit_system(made, system, photos, store or scratch)
+        pipeline, about = fit_system(made, system, photos, Maps(store or scratch, store is None))
     save_pipeline(pipeline, out, about)
     used, left_out = about["fitted on photos"], about["photos that could not be used"]
     click.echo(f"fitted on {used} photos, {left_out} could not be used: {out.resolve()}")

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.cli._ending import GOES_ON, Command
 from sklearn_cmac.cli._making import (
+    Maps,
     fit_system,
     pipeline_of,
     pipeline_option,
@@ -114,19 +115,22 @@ def index_command(
     copied ones are known by their content, and removed ones are taken out. Stopped at any moment,
     it goes on where it was. Prints what was found.
     """
+    if backend is None and (n_workers or address):
+        raise click.UsageError("--workers and --address are of a --backend; choose one")
     if vectors is not None:
         find_store(vectors)
     path = index_beside(folders[0]) if path is None else path
     with maps_beside(path) as scratch:
+        maps = Maps(store or scratch, store is None)
         if is_kept(path):
             _refuse_options_of_new(context, path)
             index = RetrievalIndex.open(path, trust=trust)
         else:
             given = read_pipeline(file, trust) if file else None
-            index = make_index(path, folders, system, made, store or scratch, given, vectors)
+            index = make_index(path, folders, system, made, maps, given, vectors)
         with index:
             features = pipeline_of(index.pipeline)[0]
-            features.set_params(store=store or features.store, n_jobs=made.n_jobs)
+            features.set_params(store=store or features.store, **made.how())
             say_how_it_runs(pipeline_of(index.pipeline))
             if backend is None:
                 report = index.update(folders, again=again, verbose=True)
@@ -180,7 +184,7 @@ def make_index(
     folders: Sequence[Path],
     system: str,
     made: SystemOptions,
-    store: str | Path,
+    maps: Maps,
     given: Pipeline | Retriever | None = None,
     vectors: str | None = None,
 ) -> RetrievalIndex:
@@ -192,8 +196,8 @@ def make_index(
     folders : sequence of paths
     system, made
         What is fitted.
-    store : path
-        Of activation maps.
+    maps : Maps
+        Where activation maps are.
     given : fitted Pipeline or Retriever, optional
     vectors : str, optional
         Address of the engine that keeps the vectors.
@@ -203,7 +207,7 @@ def make_index(
         raise PhotoError(f"{folders[0]}: has no image file, such as .jpg or .png")
     about: dict[str, Any] = {"system": "of a file"}
     if given is None:
-        given, about = fit_system(made, system, some_of(photos), store, fit_to_search)
+        given, about = fit_system(made, system, some_of(photos), maps, fit_to_search, len(photos))
         about["whitening"] = given["whiten"].provenance_["summary"]
     return RetrievalIndex.create(
         path,

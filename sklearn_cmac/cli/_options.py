@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import csv
+import errno
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -27,7 +29,7 @@ WITHOUT_LABELS = [name for name in ON_ANY_NETWORK if not SYSTEMS[name].learned]
 Command = Callable[..., None]
 
 MOST_WORKERS = 1024
-_LARGEST = 2**31 - 1  # of whole numbers; beyond, libraries overflow
+_LARGEST = 2**31 - 1  # of any number; beyond, libraries overflow
 
 
 class _Path(click.Path):
@@ -36,6 +38,11 @@ class _Path(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("a path is empty", param, ctx)
+        try:
+            os.lstat(value)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self.fail(f"{value[:40]}… is too long", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -74,13 +81,13 @@ class Count(click.IntRange):
 
 
 def parse_number(text: str) -> float:
-    """A number of 0 or more, and an end."""
+    """A number of 0 or more."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number < math.inf:
-        raise click.BadParameter(f"a number from 0 on is needed, got {text!r}")
+    if not 0 <= number <= _LARGEST:
+        raise click.BadParameter(f"a number from 0 to {_LARGEST} is needed, got {text!r}")
     return number
 
 
@@ -140,8 +147,8 @@ def parse_photo_scale(text: str) -> float | dict[str, float]:
 
 def _scale(text: str) -> float:
     scale = float(text)
-    if not 0 < scale < math.inf:
-        raise ValueError(f"{text!r} is not above 0, or has no end")
+    if not 0 < scale <= _LARGEST:
+        raise ValueError(f"{text!r} is not from above 0 to {_LARGEST}")
     return scale
 
 
@@ -196,6 +203,11 @@ class SystemOptions:
     n_jobs: int = -1
     max_pixels: int | None = None
 
+    def how(self) -> dict[str, Any]:
+        """Parameters of an extractor that say how photos are described, not with what."""
+        own = {"n_jobs": self.n_jobs, "max_pixels": self.max_pixels}
+        return {name: value for name, value in own.items() if value is not None}
+
     def make(self, system: str, store: str | Path | None) -> Pipeline:
         """The pipeline of a named system, with its activation maps in a folder."""
         found = SYSTEMS[system]
@@ -207,15 +219,10 @@ class SystemOptions:
             "features__layer": self.layer,
             "features__store": store,
             "features__precision": self.precision,
-            "features__n_jobs": self.n_jobs,
             "whiten__shrinkage": self.shrinkage,
         }
-        chosen = {
-            "max_size": self.max_size, "scales": self.scales, "max_pixels": self.max_pixels
-        }  # fmt: skip
-        for name, value in chosen.items():
-            if value is not None:
-                params[f"features__{name}"] = value
+        own = {"max_size": self.max_size, "scales": self.scales, **self.how()}
+        params.update({f"features__{name}": v for name, v in own.items() if v is not None})
         return found.make(**params, **found.of_network(self.backbone))
 
 

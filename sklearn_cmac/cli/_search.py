@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
 from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
+    Maps,
     pipeline_of,
     pipeline_option,
     read_pipeline,
@@ -31,6 +35,7 @@ from sklearn_cmac.cli._options import (
     Count,
     SystemOptions,
     json_option,
+    max_pixels_option,
     parse_box,
     say_how_it_runs,
     store_option,
@@ -39,6 +44,7 @@ from sklearn_cmac.collection import InUseError, is_kept
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
+from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
 from sklearn_cmac.reranking import EXPANSION, RERANKING
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
@@ -82,6 +88,7 @@ def _when_stopped(given: dict[str, Any]) -> str:
     help="Default: none, or as tuned, if neither this nor --rerank is given.",
 )
 @store_option
+@max_pixels_option
 def search_command(
     where: Path,
     query: Path,
@@ -97,6 +104,7 @@ def search_command(
     rerank: str | None,
     expand: str | None,
     store: Path | None,
+    max_pixels: int | None,
 ) -> None:
     """Rank the photos of an INDEX, or of a FOLDER, by an object in PHOTO.
 
@@ -105,32 +113,44 @@ def search_command(
     """
     asked = Photo(query) if box is None else Query(Photo(query), box)
     folder = None if is_kept(where) else where
-    if folder is not None:
-        walk_photos([folder])
-        path = index_beside(folder) if path is None else path
-    else:
-        path = where
+    made = SystemOptions(max_pixels=max_pixels)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
-    with maps_beside(path) as scratch:
-        given = read_pipeline(file, trust) if file else None
-        if is_kept(path):
-            index = RetrievalIndex.open(path, trust=trust, read_only=folder is None)
-            _check_system(index, system)
-            if given is not None:
-                index.pipeline = with_steps(given)
+    with ExitStack() as opened:
+        if folder is None:
+            path = where
         else:
+            walk_photos([folder])
+            if below is not None and not below.is_dir():
+                raise click.UsageError(f"--below {below} is not a folder")
+            if path is None:
+                folder, path = opened.enter_context(_index_of(folder))
+        scratch = opened.enter_context(maps_beside(path))
+        given = read_pipeline(file, trust) if file else None
+        anew = not is_kept(path)
+        if anew:
             assert folder is not None
-            _check_query(asked, SystemOptions().make(system, None) if given is None else given)
-            index = make_index(path, [folder], system, SystemOptions(), store or scratch, given)
+            _check_query(asked, made.make(system, None) if given is None else given)
+            maps = Maps(store or scratch, store is None)
+            index = make_index(path, [folder], system, made, maps, given)
             click.echo(f"{path}: is made; the next search is quick", err=True)
+        else:
+            read_only = folder is None or not os.access(path, os.W_OK)
+            index = RetrievalIndex.open(path, trust=trust, read_only=read_only)
         with index:
+            if not anew:
+                _check_system(index, system)
+                if given is not None:
+                    index.pipeline = with_steps(given)
             pipeline = pipeline_of(index.pipeline)
-            pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
+            features = pipeline[0].set_params(store=store or scratch, **made.how())
             say_how_it_runs(pipeline)
             _check_query(asked, pipeline)
             if folder is not None:
+                # Only maps that were fitted on are looked at again.
+                features.set_params(store=store or (scratch if anew else None))
                 _look_through(index, folder)
+                features.set_params(store=store or scratch)
             if rerank or expand:
                 index.pipeline = with_steps(index.pipeline, rerank, expand)
             results = index.search(asked, n_results, below=below)
@@ -140,6 +160,28 @@ def search_command(
             rows = [query_row(asked, pipeline), Ranking("Best first", pictures)]
             write_page(html, f"Photos like {query.name}", [(f"In {where}", rows)])
             click.echo(f"page: {html.resolve()}", err=True)
+
+
+@contextmanager
+def _index_of(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder and its index: beside it, or where that can be written."""
+    path = index_beside(folder)
+    if is_kept(path) or os.access(path.absolute().parent, os.W_OK):
+        yield folder, path
+        return
+    whole = folder.resolve()  # since names are kept as they are
+    name = f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]}.cmac"
+    told = f"{path.absolute().parent}: cannot be written, so the index is"
+    cache = cache_folder() / "indexes"
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    if os.access(cache, os.W_OK):
+        click.echo(f"{told} {cache / name}", err=True)
+        yield whole, cache / name
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        click.echo(f"{told} made each time; name a place for it with --index", err=True)
+        yield whole, Path(scratch) / name
 
 
 def _check_system(index: RetrievalIndex, system: str) -> None:
@@ -192,7 +234,7 @@ def _is_there(name: str) -> bool:
 
 def _printable(line: str) -> str:
     """The line with what standard output cannot show written as escapes."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # it may be closed
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 

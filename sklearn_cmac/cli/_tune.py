@@ -12,6 +12,7 @@ import click
 
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac.cli._ending import Command, goes_on_with_store
+from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     ON_ANY_NETWORK,
@@ -92,6 +93,9 @@ def tune_command(
         check_tuning(retriever, grid, folder, n_folds=folds)
         out.mkdir(parents=True, exist_ok=True)
         say_how_it_runs(pipeline)
+        Maps(store or scratch, store is None).make_room(
+            pipeline["features"], folder.photos, len(folder.photos)
+        )
         # Described once, with progress; the search then reads the maps.
         pipeline["features"].set_params(verbose=1).fit([]).transform(folder.photos)
         pipeline["features"].set_params(verbose=0)

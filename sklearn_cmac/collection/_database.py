@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 import threading
 import zlib
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_cmac.collection._engine import InUseError
+from sklearn_cmac.store import full_disk
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
 
@@ -200,8 +199,10 @@ class Database:
             text = str(error)
             if "locked" in text:
                 raise InUseError(f"{self.path}: is written to by another process") from error
-            if "full" in text or "disk I/O" in text:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
+            if "full" in text and self.path is not None:
+                raise full_disk(self.path) from error
+            if "disk I/O" in text:
+                raise OSError(f"{self.path}: cannot be read or written ({text})") from error
             if "readonly" in text or "unable to open" in text:
                 raise OSError(f"{self.path}: cannot be opened or written ({text})") from error
             raise DamageError(f"{self.path}: is damaged ({text})") from error

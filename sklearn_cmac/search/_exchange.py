@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.persistence import load_pipeline
-from sklearn_cmac.search._index import PIPELINE, RetrievalIndex
+from sklearn_cmac.search._index import PIPELINE, RetrievalIndex, or_removed
+from sklearn_cmac.store import filling
 
 _FORMAT = 1
 _COLUMNS = ("row", "name", "path", "id", "size", "mtime")
@@ -62,18 +65,17 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
     entries = list(index.entries(DESCRIBED))
     row_of = {id_: row for row, id_ in enumerate(dict.fromkeys(e.id for e in entries))}
     ids = list(row_of)
-    descriptors = open_memmap(
-        folder / "descriptors.npy", "w+", np.float32, (len(ids), engine.stamp.dimension)
-    )
-    for i, batch in enumerate(_batches(ids)):
-        descriptors[i * _BATCH : i * _BATCH + len(batch)] = engine.get(batch)
-    descriptors.flush()
-    if engine.stamp.regions:
-        _write_regions(engine, ids, folder)
-    _write_table(folder, table, [_row(entry, row_of) for entry in entries])
-    shutil.copyfile(index.path / PIPELINE, folder / PIPELINE)
-    about = {"format": _FORMAT, "stamp": vars(engine.stamp), "table": table}
-    (folder / "export.json").write_text(json.dumps(about, indent=1) + "\n")
+    with or_removed(folder), filling(folder):
+        shape = (len(ids), engine.stamp.dimension)
+        with _array(folder / "descriptors.npy", np.float32, shape) as write:
+            for batch in _batches(ids):
+                write(engine.get(batch))
+        if engine.stamp.regions:
+            _write_regions(engine, ids, folder)
+        _write_table(folder, table, [_row(entry, row_of) for entry in entries])
+        shutil.copyfile(index.path / PIPELINE, folder / PIPELINE)
+        about = {"format": _FORMAT, "stamp": vars(engine.stamp), "table": table}
+        (folder / "export.json").write_text(json.dumps(about, indent=1) + "\n")
     return len(entries)
 
 
@@ -116,7 +118,8 @@ def read_arrays(
     rows = list(_read_table(folder, about["table"]))
     pipeline = load_pipeline(folder / PIPELINE, trust)
     index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
-    index.fill(rows, descriptors, regions, stamp["pipeline"])
+    with or_removed(path, index.close):
+        index.fill(rows, descriptors, regions, stamp["pipeline"])
     return index
 
 
@@ -126,16 +129,29 @@ def _write_regions(engine: Engine, ids: list[str], folder: Path) -> None:
     starts = np.cumsum([0, *counts], dtype=np.int64)
     np.save(folder / "region_starts.npy", starts)
     n, dimension = int(starts[-1]), engine.stamp.dimension
-    vectors = open_memmap(folder / "regions.npy", "w+", np.float16, (n, dimension))
-    weights = open_memmap(folder / "region_weights.npy", "w+", np.float32, (n,))
-    place = 0
-    for batch in _batches(ids):
-        table = engine.get_regions(batch)
-        vectors[place : place + len(table.vectors)] = table.vectors
-        weights[place : place + len(table.weights)] = table.weights
-        place += len(table.vectors)
-    vectors.flush()
-    weights.flush()
+    with (
+        _array(folder / "regions.npy", np.float16, (n, dimension)) as write_vectors,
+        _array(folder / "region_weights.npy", np.float32, (n,)) as write_weights,
+    ):
+        for batch in _batches(ids):
+            table = engine.get_regions(batch)
+            write_vectors(table.vectors)
+            write_weights(table.weights)
+
+
+@contextmanager
+def _array(
+    path: Path, dtype: Any, shape: tuple[int, ...]
+) -> Iterator[Callable[[np.ndarray], object]]:
+    """A `.npy` file that is written batch by batch.
+
+    It is not mapped into memory, since on a full disk that would end the process.
+    """
+    header = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    n_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+    with filling(path, n_bytes), open(path, "wb") as file:
+        write_array_header_1_0(file, header)
+        yield lambda rows: file.write(np.ascontiguousarray(rows, dtype).data)
 
 
 def _batches(ids: list[str]) -> Iterator[list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -302,7 +302,8 @@ class RetrievalIndex:
             As for `create`.
         """
         regions = self._engine is not None and self._engine.stamp.regions
-        with RetrievalIndex.create(path, self.pipeline, regions=regions, store=store) as copy:
+        copy = RetrievalIndex.create(path, self.pipeline, regions=regions, store=store)
+        with copy, or_removed(path, copy.close):
             if self._engine is not None:
                 copy_vectors(self._engine, copy._open_engine(self._engine.stamp))
             if self._details is not None and copy._details is not None:
@@ -846,6 +847,19 @@ class RetrievalIndex:
             return RetrievalIndex.open, (self.path.resolve(),)
         state = (self._engine, list(self._catalogue.entries()), self._items)
         return _restored, (self.pipeline, self.batch_size, *state)
+
+
+@contextmanager
+def or_removed(
+    folder: str | os.PathLike[str], close: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """A folder that is filled inside is there as a whole, or not at all."""
+    try:
+        yield
+    except BaseException:
+        close()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _retrieving(pipeline: Any) -> Retriever:
