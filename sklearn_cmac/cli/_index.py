@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -173,6 +174,14 @@ def maps_beside(path: Path) -> Iterator[str | Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def can_be_made(path: Path) -> bool:
+    """Whether a folder may be written where it is, or would be."""
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return os.access(place, os.W_OK)
+
+
 def index_beside(folder: Path) -> Path:
     """Where the index of a folder is, unless it is said."""
     whole = folder.resolve() if folder.name in ("", "..") else folder
@@ -205,6 +214,8 @@ def make_index(
     photos, _ = walk_photos(folders)
     if not photos:
         raise PhotoError(f"{folders[0]}: has no image file, such as .jpg or .png")
+    if not can_be_made(path):
+        raise PermissionError(f"{path}: cannot be written; name another place with --index")
     about: dict[str, Any] = {"system": "of a file"}
     if given is None:
         given, about = fit_system(made, system, some_of(photos), maps, fit_to_search, len(photos))

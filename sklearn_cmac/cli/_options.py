@@ -304,5 +304,7 @@ def system_options(command: Command) -> Command:
 
 labels_option = click.option("--labels", type=FILE, help="Table with filename and instance.")
 boxes_option = click.option("--boxes", type=FILE, help="Table with filename, x0, y0, x1, y1.")
-store_option = click.option("--store", type=NEW_FOLDER, help="Keep activation maps here.")
+store_option = click.option(
+    "--store", type=_Path(file_okay=False, path_type=Path), help="Keep activation maps here."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
-from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
+from sklearn_cmac.cli._index import can_be_made, index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
     Maps,
     pipeline_of,
@@ -166,16 +166,14 @@ def search_command(
 def _index_of(folder: Path) -> Iterator[tuple[Path, Path]]:
     """A folder and its index: beside it, or where that can be written."""
     path = index_beside(folder)
-    if is_kept(path) or os.access(path.absolute().parent, os.W_OK):
+    if is_kept(path) or can_be_made(path):
         yield folder, path
         return
     whole = folder.resolve()  # since names are kept as they are
     name = f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]}.cmac"
     told = f"{path.absolute().parent}: cannot be written, so the index is"
     cache = cache_folder() / "indexes"
-    with suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-    if os.access(cache, os.W_OK):
+    if can_be_made(cache / name):
         click.echo(f"{told} {cache / name}", err=True)
         yield whole, cache / name
         return
@@ -202,10 +200,12 @@ def _check_query(asked: Photo | Query, given: Pipeline | Retriever) -> None:
 
 def _look_through(index: RetrievalIndex, folder: Path) -> None:
     """Make the index true to its folder; what is there is searched if that cannot be done now."""
+    assert index.path is not None
     try:
         report = index.update(folder, verbose=True)
     except InUseError as error:
-        click.echo(f"{error}; searched is what is there", err=True)
+        reason = str(error) if can_be_made(index.path) else f"{index.path}: cannot be written"
+        click.echo(f"{reason}; searched is what is there", err=True)
         return
     if report.n_described or report.removed:
         click.echo(report, err=True)
