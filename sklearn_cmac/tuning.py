@@ -132,7 +132,10 @@ def check_tuning(
     ParameterGrid(dict(grid))  # refuses what is no list of values
     for path, values in grid.items():
         owner = path.rpartition("__")[0]
+        is_step = hasattr(estimator.get_params().get(path), "fit")
         for value in values:
+            if is_step and not (value in (None, "passthrough") or hasattr(value, "fit")):
+                raise ValueError(f"{path} is a step, and {value!r} is none; None leaves it out")
             tried = clone(estimator).set_params(**{path: value})
             step = tried.get_params()[owner] if owner else tried
             if hasattr(step, "_parameter_constraints"):

@@ -108,8 +108,10 @@ def stopped_by_signals(for_good: bool) -> Iterator[None]:
         if not _asked:
             hooks[0](error)
         elif issubclass(error.exc_type, KeyboardInterrupt):
-            # It came where nothing can be raised, as while an object is forgotten: once more.
-            _thread.interrupt_main(signal.Signals(_asked.pop()))
+            # It came where nothing can be raised, as while an object is forgotten: once more, when
+            # that is over.
+            again = signal.Signals(_asked.pop())
+            threading.Timer(0.05, _thread.interrupt_main, [again]).start()
 
     def in_thread(error: Any) -> None:
         if not _asked:
@@ -205,6 +207,10 @@ def _sentence(error: OSError) -> str:
     if error.strerror is None:
         return str(error) or type(error).__name__
     if error.filename is None:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the folder that this runs in is gone; go to another, and name files in full"
         return error.strerror
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
-from sklearn_cmac.collection import find_store, is_kept, workers
+from sklearn_cmac.collection import is_kept, open_store, workers
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import walk_photos
 from sklearn_cmac.photos import PhotoError
@@ -119,17 +119,22 @@ def index_command(
     if backend is None and (n_workers or address):
         raise click.UsageError("--workers and --address are of a --backend; choose one")
     if vectors is not None:
-        find_store(vectors)
+        with suppress(FileNotFoundError):  # nothing is kept there yet, but it can be reached
+            open_store(vectors, read_only=True).close()
     path = index_beside(folders[0]) if path is None else path
     with maps_beside(path) as scratch:
         maps = Maps(store or scratch, store is None)
-        if is_kept(path):
-            _refuse_options_of_new(context, path)
+        anew = not is_kept(path)
+        if not anew:
             index = RetrievalIndex.open(path, trust=trust)
         else:
             given = read_pipeline(file, trust) if file else None
-            index = make_index(path, folders, system, made, maps, given, vectors)
+            index = make_index(
+                path, folders, system, made, maps, given, vectors, _options_of_new(context)
+            )
         with index:
+            if not anew:
+                _refuse_options_of_new(context, index)
             features = pipeline_of(index.pipeline)[0]
             features.set_params(store=store or features.store, **made.how())
             say_how_it_runs(pipeline_of(index.pipeline))
@@ -141,9 +146,17 @@ def index_command(
             show(report, index, list_failed, as_json)
 
 
-def _refuse_options_of_new(context: click.Context, path: Path) -> None:
+def _options_of_new(context: click.Context) -> dict[str, str]:
+    """Those that were typed."""
     told = ParameterSource.COMMANDLINE
-    given = [name for name in _OF_NEW if context.get_parameter_source(name) == told]
+    typed = [name for name in _OF_NEW if context.get_parameter_source(name) == told]
+    return {name: str(context.params[name]) for name in typed}
+
+
+def _refuse_options_of_new(context: click.Context, index: RetrievalIndex) -> None:
+    """Refuse options that differ from those that the index was made with."""
+    path, kept = index.path, index.info().get("options", {})
+    given = [name for name, value in _options_of_new(context).items() if kept.get(name) != value]
     if given:
         names = (
             ", ".join(f"--{name}" for name in given).replace("_", "-").replace("file", "pipeline")
@@ -196,6 +209,7 @@ def make_index(
     maps: Maps,
     given: Pipeline | Retriever | None = None,
     vectors: str | None = None,
+    options: dict[str, str] | None = None,
 ) -> RetrievalIndex:
     """An empty index, with a system that was fitted before, or is on its photos.
 
@@ -210,6 +224,8 @@ def make_index(
     given : fitted Pipeline or Retriever, optional
     vectors : str, optional
         Address of the engine that keeps the vectors.
+    options : dict from str to str, optional
+        Those that were typed, to be kept.
     """
     photos, _ = walk_photos(folders)
     if not photos:
@@ -225,7 +241,7 @@ def make_index(
         with_steps(given),
         regions=Corridor(pipeline_of(given)).sums,
         store=vectors,
-        provenance=about,
+        provenance={**about, "options": options} if options else about,
     )
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_cmac.collection._engine import InUseError
-from sklearn_cmac.store import full_disk
+from sklearn_cmac.store import free_bytes, full_disk
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
 
 _PATIENCE = 30  # seconds; transactions are short, so whoever is waited for is soon done
 _CHUNK = 2**20
+_SCARCE = 2**20  # bytes; with fewer, a disk counts as full
 
 
 class DamageError(ValueError):
@@ -199,9 +200,10 @@ class Database:
             text = str(error)
             if "locked" in text:
                 raise InUseError(f"{self.path}: is written to by another process") from error
-            if "full" in text and self.path is not None:
-                raise full_disk(self.path) from error
-            if "disk I/O" in text:
+            if self.path is not None and ("full" in text or "disk I/O" in text):
+                # On a full disk SQLite says either.
+                if "full" in text or free_bytes(self.path) < _SCARCE:
+                    raise full_disk(self.path) from error
                 raise OSError(f"{self.path}: cannot be read or written ({text})") from error
             if "readonly" in text or "unable to open" in text:
                 raise OSError(f"{self.path}: cannot be opened or written ({text})") from error

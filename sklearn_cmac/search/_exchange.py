@@ -17,7 +17,7 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
-from sklearn_cmac.persistence import load_pipeline
+from sklearn_cmac.persistence import load_pipeline, read_manifest
 from sklearn_cmac.search._index import PIPELINE, RetrievalIndex, or_removed
 from sklearn_cmac.store import filling
 
@@ -59,13 +59,14 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
         raise ValueError("only an index in a folder that holds photos can be exported")
     if table == "parquet":
         _pandas()
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    read_manifest(index.path / PIPELINE)  # an error if it is damaged
+    if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder}: is not empty; choose another folder")
     entries = list(index.entries(DESCRIBED))
     row_of = {id_: row for row, id_ in enumerate(dict.fromkeys(e.id for e in entries))}
     ids = list(row_of)
     with or_removed(folder), filling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         shape = (len(ids), engine.stamp.dimension)
         with _array(folder / "descriptors.npy", np.float32, shape) as write:
             for batch in _batches(ids):

@@ -201,8 +201,10 @@ class RetrievalIndex:
         path.mkdir(parents=True, exist_ok=True)
         index = cls.__new__(cls)
         root = path.parent if root is None else root
-        try:
-            index._begin(pipeline, batch_size, Catalogue(Database(path / CATALOGUE), root), path)
+        with or_removed(path):
+            catalogue = Catalogue(Database(path / CATALOGUE), root)
+        index._begin(pipeline, batch_size, catalogue, path)
+        with or_removed(path, index.close):
             retriever = index._retriever
             save_pipeline(retriever, path / PIPELINE, provenance)
             index._catalogue.about = {
@@ -215,10 +217,6 @@ class RetrievalIndex:
             dimension = Corridor(retriever.pipeline_).dimension
             if dimension is not None:
                 index._open_engine(index._stamp(dimension))
-        except BaseException:
-            index.close()
-            shutil.rmtree(path)
-            raise
         return index
 
     @classmethod
