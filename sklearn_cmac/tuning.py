@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
 from sklearn.utils import Bunch
 
+from sklearn_cmac._progress import show_progress
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
 from sklearn_cmac.store import written_whole
@@ -79,16 +80,27 @@ def tune(
         f"object {label}" if label != distractor else f"distractor {i}"
         for i, label in enumerate(folder.target)
     ]
-    search = GridSearchCV(
-        estimator,
-        dict(grid),
-        scoring=RetrievalScorer(queries=queries, distractor=distractor),
-        cv=GroupKFold(n_folds),
-        n_jobs=n_jobs,
-        error_score="raise",
-        verbose=3 if verbose else 0,
-    )
-    return search.fit(folder.photos, folder.target, groups=groups)
+    scorer = RetrievalScorer(queries=queries, distractor=distractor)
+    total = len(ParameterGrid(dict(grid))) * n_folds
+    here = n_jobs in (None, 1)  # elsewhere, a bar would not see them
+    with show_progress(None, total, "trying settings", verbose and here, unit="fit") as bar:
+
+        def score(*tried: Any) -> float:
+            found = scorer(*tried)
+            bar.update()
+            return found
+
+        search = GridSearchCV(
+            estimator,
+            dict(grid),
+            scoring=score if verbose and here else scorer,
+            cv=GroupKFold(n_folds),
+            n_jobs=n_jobs,
+            error_score="raise",
+        )
+        search.fit(folder.photos, folder.target, groups=groups)
+    search.scorer_ = scorer
+    return search.set_params(scoring=scorer)
 
 
 def check_tuning(

@@ -2,12 +2,12 @@
 
 import errno
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import click
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sklearn_cmac import ConvFeatureExtractor
-from sklearn_cmac._progress import show_progress
+from sklearn_cmac._progress import _Lines, show_progress
 from sklearn_cmac.cli import cmac, main
 from sklearn_cmac.datasets import find_photos
 from sklearn_cmac.search import RetrievalIndex, write_arrays
@@ -272,20 +272,20 @@ def test_any_error_is_one_line_and_debug_shows_where(
 
 def test_warnings_are_a_line_without_code(place, monkeypatch, capsys):
     def warns(*_):
-        import warnings
-
-        warnings.warn("one\nsentence", stacklevel=1)
+        warnings.warn("two\nlines", stacklevel=1)
         return {}
 
     monkeypatch.setattr(RetrievalIndex, "info", warns)
-    process = start("info", place / "photos.cmac")  # this one has the pytest's own warnings
-    assert process.communicate()[1] == ""
-    import warnings
-
+    shown = []
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+
+        def show(message, category, filename, lineno, file=None, line=None):
+            shown.append(warnings.formatwarning(message, category, filename, lineno, line))
+
+        monkeypatch.setattr(warnings, "showwarning", show)
         assert run("info", place / "photos.cmac", "--json") == 0
-    assert "test_endings" not in capsys.readouterr().err
+    assert shown == ["warning: two lines\n"]
 
 
 NUMBERS = {
@@ -345,6 +345,32 @@ def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):
     assert lines[5] == "describing photos: 392 of 5000, 3.2 a second, 24 min left\n"
     assert lines[11] == "describing photos: 584 of 5000, 3.2 a second, 23 min left\n"
     assert [i for i, line in enumerate(lines) if line] == [5, 11, 17, 23]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "doing"),
+    [
+        (TUNE, {"describing photos": 6, "trying settings": 2}),
+        ([*EVALUATE, "--system", "rmac"], {"describing photos": 6}),
+        (["check", "photos.cmac"], {"checking photos": 6}),
+        (["compact", "photos.cmac"], {"writing photos anew": 6, "checking photos": 6}),
+        (["import", "arrays", "x.cmac"], {"taking over photos": 6}),
+    ],
+)
+def test_long_commands_show_progress(arguments, doing, place, monkeypatch):
+    seen = {}
+    move = _Lines.update
+
+    def note_move(self, n=1):
+        move(self, n)
+        seen[self.doing] = self.done
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(_Lines, "update", note_move)
+    monkeypatch.chdir(place)
+    quick = QUICK[:4] if arguments[0] in ("tune", "evaluate") else ()
+    assert run(*arguments, *quick) == 0
+    assert {what: seen.get(what) for what in doing} == doing
 
 
 @pytest.mark.parametrize(
@@ -435,7 +461,6 @@ def test_a_file_that_may_not_grow_says_so(tmp_path):
         f"store = ArrayStore({str(tmp_path)!r})\n"
         "store.get_or_compute('ab', lambda: {'a': numpy.zeros(100_000)})"
     )
-    assert resource.RLIMIT_FSIZE is not None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]
     assert last.startswith("sklearn_cmac.store.FullDiskError")

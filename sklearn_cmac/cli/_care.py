@@ -56,7 +56,7 @@ def check_command(index: Path, repair: bool, as_json: bool) -> int:
     """
     try:
         with RetrievalIndex.open(index, read_only=not repair) as opened:
-            n, wrong = len(opened), opened.check(repair)
+            n, wrong = len(opened), opened.check(repair, verbose=True)
     except DamageError as error:  # of the catalogue, so that not even names can be read
         n, wrong = 0, [str(error)]
     if as_json:
@@ -99,4 +99,4 @@ def remove_command(index: Path, photos: Sequence[str]) -> None:
 def compact_command(index: Path) -> None:
     """Give the room of photos that were removed from INDEX back to the file system."""
     with RetrievalIndex.open(index) as opened:
-        click.echo(f"{index}: {opened.compact() / 1e6:.1f} MB less")
+        click.echo(f"{index}: {opened.compact(verbose=True) / 1e6:.1f} MB less")

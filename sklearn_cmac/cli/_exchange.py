@@ -65,5 +65,5 @@ def export_command(
 )
 def import_command(arrays: Path, index: Path, trust: Sequence[str], vectors: str | None) -> None:
     """Make INDEX, a folder that is new or empty, of what cmac export wrote into ARRAYS."""
-    with read_arrays(arrays, index, vectors, trust) as made:
+    with read_arrays(arrays, index, vectors, trust, verbose=True) as made:
         click.echo(f"{index}: {len(made)} photos")

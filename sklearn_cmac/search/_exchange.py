@@ -85,6 +85,7 @@ def read_arrays(
     path: str | os.PathLike[str],
     store: str | None = None,
     trust: Sequence[str] = (),
+    verbose: bool = False,
 ) -> RetrievalIndex:
     """Make an index of what `write_arrays` wrote.
 
@@ -95,6 +96,8 @@ def read_arrays(
         As for `RetrievalIndex.create`.
     trust : sequence of str, default=()
         As for `RetrievalIndex.open`.
+    verbose : bool, default=False
+        Whether to show progress.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def read_arrays(
     pipeline = load_pipeline(folder / PIPELINE, trust)
     index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
     with or_removed(path, index.close):
-        index.fill(rows, descriptors, regions, stamp["pipeline"])
+        index.fill(rows, descriptors, regions, stamp["pipeline"], verbose=verbose)
     return index
 
 

@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._photo_step import check_photos
+from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import (
     Collection,
     Engine,
@@ -315,6 +316,7 @@ class RetrievalIndex:
         regions: RegionTable | None,
         pipeline: str,
         batch_size: int = 1024,
+        verbose: bool = False,
     ) -> None:
         """Take over photos that were described elsewhere.
 
@@ -327,6 +329,8 @@ class RetrievalIndex:
         pipeline : str
             Fingerprint of the pipeline that described them.
         batch_size : int, default=1024
+        verbose : bool, default=False
+            Whether to show progress.
 
         Raises
         ------
@@ -339,10 +343,12 @@ class RetrievalIndex:
         if sorted(id_of) != list(range(len(descriptors))):
             raise ValueError(f"{len(descriptors)} descriptors are of {len(id_of)} photos")
         engine = self._open_engine(stamp)
-        for rows in row_blocks(len(descriptors), batch_size):
-            ids = [id_of[row] for row in range(rows.start, rows.stop)]
-            part = None if regions is None else regions.take(np.arange(rows.start, rows.stop))
-            engine.upsert(ids, descriptors[rows], part)
+        with show_progress(None, len(descriptors), "taking over photos", verbose) as bar:
+            for rows in row_blocks(len(descriptors), batch_size):
+                ids = [id_of[row] for row in range(rows.start, rows.stop)]
+                part = None if regions is None else regions.take(np.arange(rows.start, rows.stop))
+                engine.upsert(ids, descriptors[rows], part)
+                bar.update(len(ids))
         self._catalogue.note([entry for _, entry in entries])
 
     def info(self) -> dict[str, Any]:
@@ -719,13 +725,15 @@ class RetrievalIndex:
 
     # -- care ---------------------------------------------------------------------------------
 
-    def check(self, repair: bool = False) -> list[str]:
+    def check(self, repair: bool = False, verbose: bool = False) -> list[str]:
         """Read everything that is kept, and say what is damaged.
 
         Parameters
         ----------
         repair : bool, default=False
             Whether to take damaged photos out, so that the next `update` describes them again.
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
@@ -745,14 +753,19 @@ class RetrievalIndex:
         if self._details is not None:
             wrong += self._details.check()
         if isinstance(self._engine, FlatEngine):
-            wrong += [text for text in self._engine.check() if text not in wrong]
+            wrong += [text for text in self._engine.check(verbose) if text not in wrong]
             if repair:
                 self._begin_to_write()
                 self._catalogue.distrust(self._engine.forget_damaged())
         return wrong
 
-    def compact(self) -> int:
+    def compact(self, verbose: bool = False) -> int:
         """Give the room of removed photos back to the file system.
+
+        Parameters
+        ----------
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
@@ -769,7 +782,9 @@ class RetrievalIndex:
             if self._details is not None:
                 self._details.delete(unnamed)
         freed = 0 if self._details is None else self._details.compact()
-        return freed + (self._engine.compact() if isinstance(self._engine, FlatEngine) else 0)
+        if isinstance(self._engine, FlatEngine):
+            freed += self._engine.compact(verbose)
+        return freed
 
     # -- inside -------------------------------------------------------------------------------
 
