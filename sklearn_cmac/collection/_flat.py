@@ -274,7 +274,7 @@ class FlatEngine(RowEngine):
             Bytes by which the arrays are shorter.
         """
         self._begin_to_write()
-        self.check()
+        self.check(verbose)
         before = self._size()
         after = _State(self._state.generation + 1)
         files = self._open_files(after.generation)
