@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import joblib
@@ -113,8 +116,11 @@ def in_order(
         return
     backend, _ = get_active_backend(prefer=prefer)
     # That of one thread yields as it goes, though it does not say so.
-    if backend.supports_return_generator or getattr(backend, "supports_sharedmem", False):
-        yield from joblib.Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")(tasks)
+    threads = getattr(backend, "supports_sharedmem", False)
+    if backend.supports_return_generator or threads:
+        with nullcontext() if threads else _deaf_children():
+            found = joblib.Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")(tasks)
+        yield from found
         return
     # Others return lists, Ray's among them: of a few tasks at a time, from the same processes.
     remaining = iter(tasks)
@@ -122,3 +128,20 @@ def in_order(
     with joblib.Parallel(n_jobs=n_jobs, prefer=prefer) as jobs:
         while some := list(islice(remaining, few)):
             yield from jobs(some)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that begin in here do not hear of Ctrl-C, and this one does so afterwards.
+
+    A terminal tells all of them, and each would print a traceback; this one ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # or it would be started below, and let Ctrl-C in
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from io import IOBase
 from itertools import chain
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ from sklearn_cmac.photos import (
     read_source,
 )
 from sklearn_cmac.pixels import Content
-from sklearn_cmac.store import ArrayStore
+from sklearn_cmac.store import ArrayStore, NotWritableError, with_rest
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -123,11 +124,13 @@ class PhotoStep(RecordStep, BaseEstimator):
         """
         photos = check_photos(X, self)
         self._check_params()
+        done = 0
         with show_progress(None, len(photos), self._doing, self.verbose) as bar:
             for record in self._records_of(photos, self._settings()):
                 if isinstance(record, _Stopped):
-                    raise record.error
+                    raise with_rest(record.error, len(photos) - done)
                 bar.update()
+                done += 1
                 yield record
 
     def _records_of(self, photos: list[Item], settings: list[Settings]) -> Iterator[Any]:
@@ -198,7 +201,12 @@ class PhotoStep(RecordStep, BaseEstimator):
         if self.store is None:
             return self._compute(content, cut, view, *ready), None
         store, key = ArrayStore(self.store), self._key(content, cut, settings)
-        arrays = store.get_or_compute(key, lambda: self._compute(content, cut, view, *ready))
+        compute = partial(self._compute, content, cut, view, *ready)
+        try:
+            arrays = store.get_or_compute(key, compute)
+        except NotWritableError as error:
+            _tell_once(f"{error}; what is not in it is computed, and not kept")
+            return compute(), None
         return arrays, str(store.path(key).resolve())
 
     def _stored(self, content: Content, cut: Box | None, settings: Settings) -> Arrays | None:
@@ -209,6 +217,12 @@ class PhotoStep(RecordStep, BaseEstimator):
 
     def _key(self, content: Content, cut: Box | None, settings: Settings) -> str:
         return fingerprint(content.digest, cut, settings, numerics=["maps"])
+
+
+@cache
+def _tell_once(warning: str) -> None:
+    """Warn once in a process, where each photo would."""
+    warnings.warn(warning, stacklevel=2)
 
 
 def or_error(work: Callable[..., Any], *args: Any) -> Any:

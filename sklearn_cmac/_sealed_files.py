@@ -54,7 +54,7 @@ def write_sealed(path: Path, text: str, arrays: Mapping[str, np.ndarray]) -> Non
         )
     place = _place_of(content, _BLANK)
     seal = hashlib.sha256(content).hexdigest().encode()
-    with written_whole(path) as file:
+    with written_whole(path, len(content)) as file:
         for piece in (content[:place], seal, memoryview(content)[place + len(seal) :]):
             file.write(piece)
 

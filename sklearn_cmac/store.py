@@ -7,7 +7,9 @@ arrays depend on. A damaged file counts as absent, and is written again.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +25,26 @@ from sklearn_cmac._files import check_regular, reason_of
 
 _CHECKSUM = "crc32"
 
+_FULL = {
+    errno.ENOSPC: "its disk is full",
+    errno.EDQUOT: "the quota of its disk is used up",
+    errno.EFBIG: "no file may grow so large there (ulimit -f)",
+}
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 class StoreError(OSError):
     """A stored file that has gone, or is damaged, since it was found whole."""
+
+
+class NotWritableError(OSError):
+    """A store that can be read only."""
+
+
+class FullDiskError(OSError):
+    """A disk without room for a file. The message says which, what is free and what is needed."""
+
+    n_bytes: int | None = None  # what the file takes, if that is known
 
 
 class ArrayStore:
@@ -58,19 +77,40 @@ class ArrayStore:
         """The arrays; computed and stored first if they are not there.
 
         Processes that want the same ones wait for the one that computes them.
+
+        Raises
+        ------
+        NotWritableError
+            Before anything is computed, if nothing can be stored.
+        FullDiskError
         """
         found = self.get(key)
         if found is None:
             path = self.path(key)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.with_suffix(".lock")
-            with FileLock(lock):
+            with self._locked(path):
                 found = self.get(key)
                 if found is None:
                     _write(path, compute())
                     found = _fields(_open(path))
-            lock.unlink(missing_ok=True)
         return found
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        lock = FileLock(path.with_suffix(".lock"))
+        try:
+            with filling(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            reason = os.strerror(error.errno)
+            raise NotWritableError(f"{self.folder}: cannot be written ({reason})") from error
+        try:
+            yield
+        finally:
+            lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -163,19 +203,98 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         stored[name][0] = array
     stored[_CHECKSUM] = _checksum(stored)
-    with written_whole(path) as file:
+    with written_whole(path, stored.nbytes) as file:
         np.save(file, stored, allow_pickle=False)
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path` once it is on the disk, or not at all."""
+def written_whole(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` once it is on the disk, or not at all.
+
+    `n_bytes` is what it takes, to be told if the disk is full.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with filling(path, n_bytes):
+            with open(part, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling(path: Path, n_bytes: int | None = None) -> Iterator[None]:
+    """While `path` is written: of a disk that is full, say which and how much is needed.
+
+    Raises
+    ------
+    FullDiskError
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FullDiskError) or not _is_full(error):
+            raise
+        raise full_disk(path, n_bytes, error.errno) from error
+
+
+def _is_full(error: OSError) -> bool:
+    # NumPy counts what it wrote, and does not say why it was less.
+    return error.errno in _FULL or (error.errno is None and str(error).endswith(" written"))
+
+
+def full_disk(path: Path, n_bytes: int | None = None, reason: int | None = None) -> FullDiskError:
+    """The error to raise where there is no room for a file.
+
+    Parameters
+    ----------
+    path : Path
+    n_bytes : int, optional
+        What it takes.
+    reason : int, optional
+        The system's number of the error.
+    """
+    needed = "" if n_bytes is None else f", and it takes {in_words(n_bytes)}"
+    error = FullDiskError(
+        f"{path}: {_FULL[reason or errno.ENOSPC]}: {in_words(free_bytes(path))} are free there"
+        f"{needed}; make room, or choose another disk"
+    )
+    error.n_bytes = n_bytes
+    return error
+
+
+def with_rest(error: Exception, n_left: int) -> Exception:
+    """The error; of a full disk, with what the rest of so many such files takes."""
+    if not isinstance(error, FullDiskError) or error.n_bytes is None or n_left < 2:
+        return error
+    needed = in_words(n_left * error.n_bytes)
+    return FullDiskError(f"{error}. The {n_left} that are left take about {needed}")
+
+
+def free_bytes(path: Path) -> int:
+    """What can still be written where a file or folder is, or would be."""
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def in_words(n_bytes: float) -> str:
+    """A number of bytes for people.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.store import in_words
+    >>> in_words(512), in_words(3_940_000), in_words(20e9)
+    ('512 bytes', '3.9 MB', '20 GB')
+    """
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} bytes"
+    for unit in ("kB", "MB", "GB", "TB"):
+        n_bytes /= 1000
+        if n_bytes < 999.5 or unit == "TB":
+            break
+    return f"{n_bytes:.1f} {unit}" if n_bytes < 9.95 else f"{n_bytes:.0f} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
 from sklearn.utils import Bunch
 
+from sklearn_cmac._progress import show_progress
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
+from sklearn_cmac.store import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,16 +80,27 @@ def tune(
         f"object {label}" if label != distractor else f"distractor {i}"
         for i, label in enumerate(folder.target)
     ]
-    search = GridSearchCV(
-        estimator,
-        dict(grid),
-        scoring=RetrievalScorer(queries=queries, distractor=distractor),
-        cv=GroupKFold(n_folds),
-        n_jobs=n_jobs,
-        error_score="raise",
-        verbose=3 if verbose else 0,
-    )
-    return search.fit(folder.photos, folder.target, groups=groups)
+    scorer = RetrievalScorer(queries=queries, distractor=distractor)
+    total = len(ParameterGrid(dict(grid))) * n_folds
+    here = n_jobs in (None, 1)  # elsewhere, a bar would not see them
+    with show_progress(None, total, "trying settings", verbose and here, unit="fit") as bar:
+
+        def score(*tried: Any) -> float:
+            found = scorer(*tried)
+            bar.update()
+            return found
+
+        search = GridSearchCV(
+            estimator,
+            dict(grid),
+            scoring=score if verbose and here else scorer,
+            cv=GroupKFold(n_folds),
+            n_jobs=n_jobs,
+            error_score="raise",
+        )
+        search.fit(folder.photos, folder.target, groups=groups)
+    search.scorer_ = scorer
+    return search.set_params(scoring=scorer)
 
 
 def check_tuning(
@@ -130,7 +144,10 @@ def check_tuning(
     ParameterGrid(dict(grid))  # refuses what is no list of values
     for path, values in grid.items():
         owner = path.rpartition("__")[0]
+        is_step = hasattr(estimator.get_params().get(path), "fit")
         for value in values:
+            if is_step and not (value in (None, "passthrough") or hasattr(value, "fit")):
+                raise ValueError(f"{path} is a step, and {value!r} is none; None leaves it out")
             tried = clone(estimator).set_params(**{path: value})
             step = tried.get_params()[owner] if owner else tried
             if hasattr(step, "_parameter_constraints"):
@@ -186,10 +203,12 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
         folder / name for name in ("best.safetensors", "settings.csv", "scores.png")
     )
     rows = tuning_rows(search)
-    with open(table, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    with written_whole(table) as file:
+        file.write(text.getvalue().encode())
     written = [table]
     try:
         save_pipeline(search.best_estimator_, best)
@@ -197,7 +216,8 @@ def write_tuning(search: GridSearchCV, folder: Path) -> list[Path]:
     except PipelineFileError as error:
         warnings.warn(f"{best.name} is left out: {error}", stacklevel=2)
     try:
-        plot_tuning(search).savefig(picture, bbox_inches="tight", dpi=120)
+        with written_whole(picture) as file:
+            plot_tuning(search).savefig(file, format="png", bbox_inches="tight", dpi=120)
         written.append(picture)
     except ImportError as error:
         warnings.warn(f"{picture.name} is left out: {error}", stacklevel=2)

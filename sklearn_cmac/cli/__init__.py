@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from sklearn_cmac import __version__
-from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._care import (
     check_command,
     compact_command,
@@ -19,6 +17,7 @@ from sklearn_cmac.cli._care import (
 )
 from sklearn_cmac.cli._completion import completion_command
 from sklearn_cmac.cli._demo import demo_command
+from sklearn_cmac.cli._ending import debug_option, plain_warnings, status_of, stopped_by_signals
 from sklearn_cmac.cli._evaluate import evaluate_command
 from sklearn_cmac.cli._exchange import export_command, import_command
 from sklearn_cmac.cli._fit import fit_command
@@ -27,18 +26,10 @@ from sklearn_cmac.cli._search import search_command
 from sklearn_cmac.cli._tune import tune_command
 
 
-class _Commands(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:  # before click answers it with an empty line
-            raise click.Abort from None
-
-
 @click.group(
-    cls=_Commands,
     epilog="Exit status: 0 done; 1 check found damage; 2 it cannot be done, for the reason in the "
-    "one line on standard error; 130 stopped by Ctrl-C.",
+    "one line on standard error; 70 an error of cmac itself, or memory ran out; 130 stopped by "
+    "Ctrl-C, 143 by SIGTERM; 141 nobody reads its output any more.",
     no_args_is_help=False,
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -51,6 +42,7 @@ def cmac() -> None:
     """Find every photo of the object that you point at."""
 
 
+cmac.params.append(debug_option())
 for _command in (
     demo_command,
     index_command,
@@ -75,36 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Default: those the program was started with.
+        Default: those the program was started with; the process is then to end with the status.
 
     Returns
     -------
     int
-        Exit status: 0; 1 if `cmac check` found damage; 2 on input that cannot be used, with one
-        line on standard error that says why; 130 if it was stopped by Ctrl-C.
+        Exit status: 0; 1 if `cmac check` found damage; 2 on input that cannot be used; 70 on an
+        error of the program itself; 130 if it was stopped by Ctrl-C, and 128 and its number by
+        another signal. One line on standard error says why.
     """
-    try:
-        with warnings.catch_warnings():
-            # A folder of photos seldom has the ten region vectors per dimension that whitening
-            # without shrinkage needs, and being told so helps nobody here.
-            warnings.filterwarnings("ignore", "whitening .* dimensions")
-            status = cmac.main(argv, "cmac", standalone_mode=False)
-    except click.Abort:
-        # On a terminal, the bar that was shown has not ended its line.
-        click.echo(nl=sys.stderr.isatty(), err=True)
-        _complain("stopped; the same command goes on where it was (tune, fit: with --store)")
-        return 130
-    except click.UsageError as error:
-        asked = error.ctx.command_path if error.ctx else "cmac"
-        _complain(f"{error.format_message()} (see {asked} --help)")
-        return 2
-    except (ValueError, OSError, ImportError) as error:
-        _complain(str(error))
-        return 2
-    return status or 0
-
-
-def _complain(message: str) -> None:
-    """Say what is wrong, in one line."""
-    line = " ".join(part.strip() for part in message.splitlines())
-    print_lines(f"cmac: {line}", err=True)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with stopped_by_signals(for_good=argv is None), plain_warnings(), warnings.catch_warnings():
+        # A folder of photos seldom has the ten region vectors per dimension that whitening
+        # without shrinkage needs, and being told so helps nobody here.
+        warnings.filterwarnings("ignore", "whitening .* dimensions")
+        try:
+            return cmac.main(arguments, "cmac", standalone_mode=False) or 0
+        except SystemExit:  # of a shell's completion
+            raise
+        except BaseException as error:
+            return status_of(error, debug="--debug" in arguments)

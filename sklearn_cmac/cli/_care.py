@@ -8,14 +8,22 @@ from pathlib import Path
 import click
 
 from sklearn_cmac._printing import print_json, print_lines
+from sklearn_cmac.cli._ending import UNCHANGED, Command
 from sklearn_cmac.cli._options import INDEX, json_option
 from sklearn_cmac.collection import DamageError
 from sklearn_cmac.search import RetrievalIndex
 
 FOUND_DAMAGE = 1
 
+_BEGINS_AGAIN = "nothing is lost, and the same command begins again"
 
-@click.command("info", short_help="Say what an index holds, and what it was made with.")
+
+@click.command(
+    "info",
+    cls=Command,
+    when_stopped=lambda _: UNCHANGED,
+    short_help="Say what an index holds, and what it was made with.",
+)
 @click.argument("index", type=INDEX)
 @json_option
 def info_command(index: Path, as_json: bool) -> None:
@@ -32,7 +40,12 @@ def info_command(index: Path, as_json: bool) -> None:
         print_lines(f"{what:{width}}  {value}")
 
 
-@click.command("check", short_help="Read all of an index, and name what is damaged.")
+@click.command(
+    "check",
+    cls=Command,
+    when_stopped=lambda given: _BEGINS_AGAIN if given["repair"] else UNCHANGED,
+    short_help="Read all of an index, and name what is damaged.",
+)
 @click.argument("index", type=INDEX)
 @click.option("--repair", is_flag=True, help="Take damaged photos out; the next update adds them.")
 @json_option
@@ -43,7 +56,7 @@ def check_command(index: Path, repair: bool, as_json: bool) -> int:
     """
     try:
         with RetrievalIndex.open(index, read_only=not repair) as opened:
-            n, wrong = len(opened), opened.check(repair)
+            n, wrong = len(opened), opened.check(repair, verbose=True)
     except DamageError as error:  # of the catalogue, so that not even names can be read
         n, wrong = 0, [str(error)]
     if as_json:
@@ -55,7 +68,12 @@ def check_command(index: Path, repair: bool, as_json: bool) -> int:
     return FOUND_DAMAGE if wrong else 0
 
 
-@click.command("remove", short_help="Take photos out of an index.")
+@click.command(
+    "remove",
+    cls=Command,
+    when_stopped=lambda _: "either all of these photos were removed, or none",
+    short_help="Take photos out of an index.",
+)
 @click.argument("index", type=INDEX)
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
 def remove_command(index: Path, photos: Sequence[str]) -> None:
@@ -71,9 +89,14 @@ def remove_command(index: Path, photos: Sequence[str]) -> None:
         print_lines(f"{index}: {len(set(photos))} removed, {len(opened)} photos")
 
 
-@click.command("compact", short_help="Give the room of removed photos back.")
+@click.command(
+    "compact",
+    cls=Command,
+    when_stopped=lambda _: _BEGINS_AGAIN,
+    short_help="Give the room of removed photos back.",
+)
 @click.argument("index", type=INDEX)
 def compact_command(index: Path) -> None:
     """Give the room of photos that were removed from INDEX back to the file system."""
     with RetrievalIndex.open(index) as opened:
-        print_lines(f"{index}: {opened.compact() / 1e6:.1f} MB less")
+        print_lines(f"{index}: {opened.compact(verbose=True) / 1e6:.1f} MB less")

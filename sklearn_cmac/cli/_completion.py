@@ -5,8 +5,15 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from sklearn_cmac.cli._ending import UNCHANGED, Command
 
-@click.command("completion", short_help="Print what a shell needs to complete cmac's names.")
+
+@click.command(
+    "completion",
+    cls=Command,
+    when_stopped=lambda _: UNCHANGED,
+    short_help="Print what a shell needs to complete cmac's names.",
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_command(context: click.Context, shell: str) -> None:

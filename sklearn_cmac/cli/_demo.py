@@ -12,6 +12,8 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac._printing import print_lines
+from sklearn_cmac.cli._ending import Command
+from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
 from sklearn_cmac.cli._search import query_row, result_figure
 from sklearn_cmac.datasets import make_object_scenes
@@ -25,7 +27,7 @@ _COMPARED = ("mac", "rmac", "cmac")
 _HEADER = ("mAP in %", "whole photos", "boxed, crop X", "boxed, crop I")
 
 
-@click.command("demo")
+@click.command("demo", cls=Command, when_stopped=lambda _: "nothing is kept")
 @click.option("--out", type=NEW_FOLDER, default="cmac-demo", help="Folder of the result page.")
 def demo_command(out: Path) -> None:
     """Compare three systems on scenes made on the spot."""
@@ -43,6 +45,8 @@ def demo_command(out: Path) -> None:
             pipeline = SystemOptions().make(system, scratch).set_params(features__verbose=1)
             if not table:
                 say_how_it_runs(pipeline)
+                n_photos = len(scenes.photos) + len(others.photos)
+                Maps(scratch, unasked=True).make_room(pipeline[0], scenes.photos, n_photos)
             pipeline.fit(others.photos)
             table.append([name, *_score(pipeline, scenes.photos, scenes.target)])
             index = RetrievalIndex(pipeline)

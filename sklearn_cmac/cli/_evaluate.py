@@ -12,7 +12,8 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac import datasets
 from sklearn_cmac._printing import print_lines
-from sklearn_cmac.cli._making import look_through
+from sklearn_cmac.cli._ending import GOES_ON, Command
+from sklearn_cmac.cli._making import Maps, look_through
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     PATH,
@@ -31,7 +32,16 @@ from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
 
 
-@click.command("evaluate", short_help="Measure systems on a benchmark.")
+def _when_stopped(given: dict[str, Any]) -> str:
+    return GOES_ON if given["store"] else f"{GOES_ON}; a fit that was under way begins anew"
+
+
+@click.command(
+    "evaluate",
+    cls=Command,
+    when_stopped=_when_stopped,
+    short_help="Measure systems on a benchmark.",
+)
 @click.argument("benchmark", type=click.Choice([*datasets.LOADERS, "folder"]), metavar="BENCHMARK")
 @click.option("--photos", type=PATH, required=True, help="The photos to rank.")
 @click.option(
@@ -123,13 +133,17 @@ def evaluate_command(
     """
     boxed = task["benchmark"] != "folder" or task["queries"] == "boxed"
     # Localisation looks at maps again.
-    store = store or (out / "maps" if "localization" in rerank else None)
+    unasked = out / "maps" if store is None and "localization" in rerank else None
+    store = store or unasked
     systems = {SYSTEMS[name].label: made.make(name, store) for name in system}
     loaded = _load_benchmark(**task)
     # Loading a folder without a table has told what is left out.
     look = look_through if fit_on or task["labels"] else datasets.walk_photos
     fit_photos = look([fit_on or task["photos"]]).require(fit_on or task["photos"])
-    say_how_it_runs(next(iter(systems.values())))
+    first = next(iter(systems.values()))
+    say_how_it_runs(first)
+    if unasked:
+        Maps(unasked, unasked=True).make_room(first[0], loaded.photos, len(loaded.photos))
     evaluation = evaluate(
         loaded,
         systems,

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from sklearn_cmac._printing import print_lines
-from sklearn_cmac.cli._making import fit_system, look_through
+from sklearn_cmac.cli._ending import Command, goes_on_with_store
+from sklearn_cmac.cli._making import Maps, fit_system, look_through
 from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
@@ -22,7 +23,12 @@ from sklearn_cmac.cli._options import (
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
 
 
-@click.command("fit", short_help="Fit a system on photos, and keep it in a file.")
+@click.command(
+    "fit",
+    cls=Command,
+    when_stopped=goes_on_with_store,
+    short_help="Fit a system on photos, and keep it in a file.",
+)
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
 @click.option("--out", type=NEW_FILE, required=True, help="The file, NAME.safetensors.")
 @click.option("--system", type=click.Choice(WITHOUT_LABELS), default="mixed")
@@ -40,7 +46,7 @@ def fit_command(
     _check_writable(out)
     with tempfile.TemporaryDirectory() as scratch:
         say_how_it_runs(made.make(system, None))
-        pipeline, about = fit_system(made, system, photos, store or scratch)
+        pipeline, about = fit_system(made, system, photos, Maps(store or scratch, store is None))
     save_pipeline(pipeline, out, about)
     used, left_out = about["fitted on photos"], about["photos that could not be used"]
     print_lines(f"fitted on {used} photos, {left_out} could not be used: {out.resolve()}")

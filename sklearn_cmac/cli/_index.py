@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac._printing import print_json, print_lines
+from sklearn_cmac.cli._ending import GOES_ON, Command
 from sklearn_cmac.cli._making import (
+    Maps,
     fit_system,
     look_through,
     pipeline_of,
@@ -25,15 +28,18 @@ from sklearn_cmac.cli._making import (
     with_steps,
 )
 from sklearn_cmac.cli._options import (
+    MOST_WORKERS,
     PATH,
+    TEXT,
     WITHOUT_LABELS,
+    Count,
     SystemOptions,
     json_option,
     say_how_it_runs,
     store_option,
     system_options,
 )
-from sklearn_cmac.collection import find_store, is_kept, workers
+from sklearn_cmac.collection import is_kept, open_store, workers
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
@@ -47,7 +53,12 @@ _OF_NEW = (
 )  # fmt: skip
 
 
-@click.command("index", short_help="Make an index of folders of photos, or update it.")
+@click.command(
+    "index",
+    cls=Command,
+    when_stopped=lambda _: GOES_ON,
+    short_help="Make an index of folders of photos, or update it.",
+)
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
 @click.option(
     "--index", "path", type=PATH, help="The index. Default: FOLDER.cmac beside the first folder."
@@ -59,6 +70,7 @@ _OF_NEW = (
 @trust_option
 @click.option(
     "--vectors",
+    type=TEXT,
     metavar="URI",
     help="Who keeps the vectors of a new index: qdrant:FOLDER, qdrant+http://HOST:PORT/NAME, "
     "postgresql://USER@HOST/DATABASE. Default: files in the index.",
@@ -70,9 +82,11 @@ _OF_NEW = (
     type=click.Choice(["loky", "dask", "ray"]),
     help="Describe photos in processes, perhaps on other machines. Default: in threads.",
 )
-@click.option("--workers", "n_workers", type=click.IntRange(min=1), help="How many processes.")
+@click.option("--workers", "n_workers", type=Count(max=MOST_WORKERS), help="How many processes.")
 @click.option(
-    "--address", help="Of the scheduler of Dask or Ray. Default: workers on this machine."
+    "--address",
+    type=TEXT,
+    help="Of the scheduler of Dask or Ray. Default: workers on this machine.",
 )
 @json_option
 @store_option
@@ -101,34 +115,49 @@ def index_command(
     copied ones are known by their content, and removed ones are taken out. Stopped at any moment,
     it goes on where it was. Prints what was found.
     """
+    if backend is None and (n_workers or address):
+        raise click.UsageError("--workers and --address are of a --backend; choose one")
     if vectors is not None:
-        find_store(vectors)
+        with suppress(FileNotFoundError):  # nothing is kept there yet, but it can be reached
+            open_store(vectors, read_only=True).close()
     path = index_beside(folders[0]) if path is None else path
     with maps_beside(path) as scratch:
-        if is_kept(path):
-            _refuse_options_of_new(context, path)
-            index, told = RetrievalIndex.open(path, trust=trust), False
-        else:
+        maps = Maps(store or scratch, store is None)
+        anew = not is_kept(path)
+        if anew:
             given = read_pipeline(file, trust) if file else None
-            photos, told = look_through(folders).require(folders[0]), True
-            index = make_index(path, photos, system, made, store or scratch, given, vectors)
+            photos = look_through(folders).require(folders[0])
+            options = _options_of_new(context)
+            index = make_index(path, photos, system, made, maps, given, vectors, options)
+        else:
+            index = RetrievalIndex.open(path, trust=trust)
         with index:
+            if not anew:
+                _refuse_options_of_new(context, index)
             features = pipeline_of(index.pipeline)[0]
-            features.set_params(store=store or features.store, n_jobs=made.n_jobs)
+            features.set_params(store=store or features.store, **made.how())
             say_how_it_runs(pipeline_of(index.pipeline))
             if backend is None:
                 report = index.update(folders, again=again, verbose=True)
             else:
                 with workers(backend, n_workers, address):
                     report = index.update(folders, again=again, shard_size=_SHARD, verbose=True)
-            if not told:
+            if not anew:  # else that was told before
                 print_lines(*report.left_out(), err=True)
             show(report, index, list_failed, as_json)
 
 
-def _refuse_options_of_new(context: click.Context, path: Path) -> None:
+def _options_of_new(context: click.Context) -> dict[str, str]:
+    """Those that were typed."""
     told = ParameterSource.COMMANDLINE
-    given = [name for name in _OF_NEW if context.get_parameter_source(name) == told]
+    typed = [name for name in _OF_NEW if context.get_parameter_source(name) == told]
+    return {name: str(context.params[name]) for name in typed}
+
+
+def _refuse_options_of_new(context: click.Context, index: RetrievalIndex) -> None:
+    """Refuse options that differ from those that the index was made with."""
+    path, kept = index.path, index.info().get("options", {})
+    given = [name for name, value in _options_of_new(context).items() if kept.get(name) != value]
     if given:
         names = (
             ", ".join(f"--{name}" for name in given).replace("_", "-").replace("file", "pipeline")
@@ -159,6 +188,14 @@ def maps_beside(path: Path) -> Iterator[str | Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def can_be_made(path: Path) -> bool:
+    """Whether a folder may be written where it is, or would be."""
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return os.access(place, os.W_OK)
+
+
 def index_beside(folder: Path) -> Path:
     """Where the index of a folder is, unless it is said."""
     whole = folder.resolve() if folder.name in ("", "..") else folder
@@ -170,9 +207,10 @@ def make_index(
     photos: Sequence[str],
     system: str,
     made: SystemOptions,
-    store: str | Path,
+    maps: Maps,
     given: Pipeline | Retriever | None = None,
     vectors: str | None = None,
+    options: dict[str, str] | None = None,
 ) -> RetrievalIndex:
     """An empty index, with a system that was fitted before, or is on its photos.
 
@@ -183,22 +221,26 @@ def make_index(
         What it is for; some of them are fitted on.
     system, made
         What is fitted.
-    store : path
-        Of activation maps.
+    maps : Maps
+        Where activation maps are.
     given : fitted Pipeline or Retriever, optional
     vectors : str, optional
         Address of the engine that keeps the vectors.
+    options : dict from str to str, optional
+        Those that were typed, to be kept.
     """
+    if not can_be_made(path):
+        raise PermissionError(f"{path}: cannot be written; name another place with --index")
     about: dict[str, Any] = {"system": "of a file"}
     if given is None:
-        given, about = fit_system(made, system, some_of(photos), store, fit_to_search)
+        given, about = fit_system(made, system, some_of(photos), maps, fit_to_search, len(photos))
         about["whitening"] = given["whiten"].provenance_["summary"]
     return RetrievalIndex.create(
         path,
         with_steps(given),
         regions=Corridor(pipeline_of(given)).sums,
         store=vectors,
-        provenance=about,
+        provenance={**about, "options": options} if options else about,
     )
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._printing import print_lines
-from sklearn_cmac.cli._options import FILE, SystemOptions
+from sklearn_cmac.cli._options import FILE, TEXT, SystemOptions
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import FoundPhotos, walk_photos
 from sklearn_cmac.extraction import ConvFeatureExtractor
@@ -25,6 +27,7 @@ from sklearn_cmac.persistence import load_pipeline
 from sklearn_cmac.photos import PhotoError
 from sklearn_cmac.reranking import make_chain
 from sklearn_cmac.search import Retriever
+from sklearn_cmac.store import FullDiskError, free_bytes, in_words
 
 # Of more photos, so many are fitted on: more change little, and each takes a second.
 FITTED_ON = 1000
@@ -38,10 +41,66 @@ pipeline_option = click.option(
 )
 trust_option = click.option(
     "--trust",
+    type=TEXT,
     multiple=True,
     metavar="MODULE.CLASS",
     help="An estimator of another package that a file may name; once for each.",
 )
+
+
+class Maps(NamedTuple):
+    """Where activation maps are kept.
+
+    Parameters
+    ----------
+    folder : path
+    unasked : bool
+        Whether nobody asked for that folder, so that it has to be told.
+    """
+
+    folder: str | Path
+    unasked: bool
+
+    def make_room(self, features: Any, photos: Sequence[Any], n_photos: int) -> None:
+        """Say what maps will take and where, or refuse if there is less room.
+
+        Parameters
+        ----------
+        features : extractor
+        photos : sequence of photos
+            One of them is described, to be measured.
+        n_photos : int
+
+        Raises
+        ------
+        FullDiskError
+        """
+        if not self.unasked:
+            return
+        place = Path(self.folder)
+        n_bytes = n_photos * _measured(features, photos)
+        free = free_bytes(place) + _size(place)  # a run that was stopped has left some
+        need = f"maps of {n_photos} photos take about {in_words(n_bytes)}"
+        room = f"{in_words(free)} are free there"
+        if n_bytes > free:
+            raise FullDiskError(
+                f"{place}: {need}, and {room}; name a folder on another disk with --store"
+            )
+        print_lines(f"{need} in {place}; {room}", err=True)
+
+
+def _measured(features: Any, photos: Sequence[Any]) -> int:
+    """Bytes that a photo takes in a store: the first of a few that can be used."""
+    for photo in some_of(photos, 3):
+        with tempfile.TemporaryDirectory() as probe:
+            extractor = clone(features).set_params(store=probe, verbose=0, n_jobs=1).fit([])
+            if not isinstance(next(extractor.iter_transform([photo])), PhotoError):
+                return _size(Path(probe))
+    return 0
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*.npy"))
 
 
 def read_pipeline(file: Path, trust: Sequence[str]) -> Pipeline | Retriever:
@@ -72,8 +131,9 @@ def fit_system(
     made: SystemOptions,
     system: str,
     photos: Sequence[str | Path],
-    store: str | Path,
+    maps: Maps,
     fit: Callable[[Pipeline, list[Any]], Pipeline] = Pipeline.fit,
+    n_photos: int | None = None,
 ) -> tuple[Pipeline, dict[str, Any]]:
     """A system fitted on those photos that can be used, and a note of how.
 
@@ -82,12 +142,15 @@ def fit_system(
     made : SystemOptions
     system : str
     photos : sequence of paths
-    store : path
-        Of their activation maps.
+    maps : Maps
+        Where their activation maps are.
     fit : callable, default=Pipeline.fit
         Fits a pipeline on photos.
+    n_photos : int, optional
+        Of how many photos there will be maps. Default: of these.
     """
-    pipeline = made.make(system, store).set_params(features__verbose=1)
+    pipeline = made.make(system, maps.folder).set_params(features__verbose=1)
+    maps.make_room(pipeline[0], photos, n_photos or len(photos))
     usable = _usable(pipeline[0], photos)
     pipeline[0].set_params(verbose=0)
     fit(pipeline, usable)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import math
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,14 +28,82 @@ from sklearn_cmac.pipelines import SYSTEMS
 ON_ANY_NETWORK = [name for name, system in SYSTEMS.items() if system.only is None]
 WITHOUT_LABELS = [name for name in ON_ANY_NETWORK if not SYSTEMS[name].learned]
 
-PATH = click.Path(path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-NEW_FOLDER = click.Path(file_okay=False, writable=True, path_type=Path)
-
-INDEX = click.Path(exists=True, file_okay=False, path_type=Path)
-
 Command = Callable[..., None]
+
+MOST_WORKERS = 1024
+_LARGEST = 2**31 - 1  # of any number; beyond, libraries overflow
+
+
+class _Path(click.Path):
+    """A path; none is meant by an empty text, such as a variable that a script has not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("a path is empty", param, ctx)
+        try:
+            os.lstat(value)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self.fail(f"{value[:40]}… is too long", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
+FILE = _Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = _Path(dir_okay=False, writable=True, path_type=Path)
+NEW_FOLDER = _Path(file_okay=False, writable=True, path_type=Path)
+INDEX = _Path(exists=True, file_okay=False, path_type=Path)
+
+
+class _Text(click.ParamType):
+    """A name or address, which is not empty."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.strip():
+            self.fail("a text is empty", param, ctx)
+        return value
+
+
+TEXT = _Text()
+
+
+class Count(click.IntRange):
+    """A whole number of things."""
+
+    def __init__(self, min: int = 1, max: int | None = None):
+        super().__init__(min, max)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = super().convert(value, param, ctx)
+        if found > _LARGEST:
+            self.fail(f"{value} is above {_LARGEST}", param, ctx)
+        return found
+
+
+def parse_number(text: str) -> float:
+    """A number of 0 or more."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= _LARGEST:
+        raise click.BadParameter(f"a number from 0 to {_LARGEST} is needed, got {text!r}")
+    return number
+
+
+def parse_n_jobs(text: str) -> int:
+    """How many at once; -1 are as many as there are cores."""
+    try:
+        n_jobs = int(text)
+    except ValueError:
+        n_jobs = 0
+    if n_jobs == 0 or abs(n_jobs) > MOST_WORKERS:
+        raise click.BadParameter(
+            f"1 to {MOST_WORKERS}, -1 for all cores, or -2 for all but one; got {text!r}"
+        )
+    return n_jobs
 
 
 def parse_box(text: str) -> Box:
@@ -42,7 +112,7 @@ def parse_box(text: str) -> Box:
         corners = tuple(float(v) for v in text.split(","))
     except ValueError:
         corners = ()
-    if len(corners) != 4:
+    if len(corners) != 4 or not all(map(math.isfinite, corners)):
         raise click.BadParameter(f"a box is X0,Y0,X1,Y1 in pixels, got {text!r}")
     return corners
 
@@ -53,8 +123,10 @@ def parse_scales(text: str) -> tuple[float, ...]:
         scales = tuple(float(v) for v in text.split(","))
     except ValueError:
         scales = ()
-    if not scales or not all(0 < scale < math.inf for scale in scales):
-        raise click.BadParameter(f"scales are numbers above 0 with commas between, got {text!r}")
+    if not scales or not all(0 < scale <= 1000 for scale in scales):
+        raise click.BadParameter(
+            f"scales are numbers above 0, at most 1000, with commas between, got {text!r}"
+        )
     return scales
 
 
@@ -90,8 +162,8 @@ def _scales_in(file: str, name: str, scale: str) -> dict[str, float]:
 
 def _scale(text: str) -> float:
     found = float(text)
-    if not 0 < found < math.inf:
-        raise ValueError
+    if not 0 < found <= _LARGEST:
+        raise ValueError(f"{text!r} is not from above 0 to {_LARGEST}")
     return found
 
 
@@ -100,7 +172,7 @@ def parse_grid_axis(text: str) -> tuple[str, list[Any]]:
     path, _, values = text.partition("=")
     try:
         found = ast.literal_eval(values)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the latter two, if nested
         raise click.BadParameter(
             f"an axis is PATH=[VALUE, …] with Python literals, got {text!r}"
         ) from None
@@ -144,6 +216,12 @@ class SystemOptions:
     shrinkage: float = 1.0
     precision: str = "float32"
     n_jobs: int = -1
+    max_pixels: int | None = None
+
+    def how(self) -> dict[str, Any]:
+        """Parameters of an extractor that say how photos are described, not with what."""
+        own = {"n_jobs": self.n_jobs, "max_pixels": self.max_pixels}
+        return {name: value for name, value in own.items() if value is not None}
 
     def make(self, system: str, store: str | Path | None) -> Pipeline:
         """The pipeline of a named system, with its activation maps in a folder."""
@@ -156,13 +234,18 @@ class SystemOptions:
             "features__layer": self.layer,
             "features__store": store,
             "features__precision": self.precision,
-            "features__n_jobs": self.n_jobs,
             "whiten__shrinkage": self.shrinkage,
         }
-        for name, value in (("max_size", self.max_size), ("scales", self.scales)):
-            if value is not None:
-                params[f"features__{name}"] = value
+        own = {"max_size": self.max_size, "scales": self.scales, **self.how()}
+        params.update({f"features__{name}": v for name, v in own.items() if v is not None})
         return found.make(**params, **found.of_network(self.backbone))
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=Count(),
+    help="Refuse photos of which more pixels would have to be decoded. Default: the system's own.",
+)
 
 
 def say_how_it_runs(pipeline: Pipeline) -> None:
@@ -175,12 +258,14 @@ def system_options(command: Command) -> Command:
     """Options that say how systems are made; the command gets them as one, `made`."""
     own = SystemOptions()
 
-    @click.option("--backbone", default=own.backbone, help="The network.")
-    @click.option("--weights", default=own.weights, help="A file of the network's weights.")
-    @click.option("--layer", default=own.layer, help="Where the network is cut.")
+    @click.option("--backbone", type=TEXT, default=own.backbone, help="The network.")
+    @click.option(
+        "--weights", type=TEXT, default=own.weights, help="A file of the network's weights."
+    )
+    @click.option("--layer", type=TEXT, default=own.layer, help="Where the network is cut.")
     @click.option(
         "--max-size",
-        type=click.IntRange(min=1),
+        type=Count(),
         help="Longest side in pixels. Default: the system's own.",
     )
     @click.option(
@@ -191,8 +276,9 @@ def system_options(command: Command) -> Command:
     )
     @click.option(
         "--shrinkage",
-        type=click.FloatRange(min=0),
+        type=parse_number,
         default=own.shrinkage,
+        metavar="NUMBER",
         help="Of the whitening.",
     )
     @click.option(
@@ -202,8 +288,13 @@ def system_options(command: Command) -> Command:
         help="In which the network computes, where processor or GPU can.",
     )
     @click.option(
-        "--n-jobs", type=int, default=own.n_jobs, help="Photos described at once; -1: all cores."
+        "--n-jobs",
+        type=parse_n_jobs,
+        default=own.n_jobs,
+        metavar="N",
+        help="Photos described at once; -1: all cores.",
     )
+    @max_pixels_option
     @wraps(command)
     def with_options(
         *,
@@ -215,10 +306,11 @@ def system_options(command: Command) -> Command:
         shrinkage: float,
         precision: str,
         n_jobs: int,
+        max_pixels: int | None,
         **others: Any,
     ) -> None:
         made = SystemOptions(
-            backbone, weights, layer, max_size, scales, shrinkage, precision, n_jobs
+            backbone, weights, layer, max_size, scales, shrinkage, precision, n_jobs, max_pixels
         )
         command(made=made, **others)
 
@@ -227,5 +319,7 @@ def system_options(command: Command) -> Command:
 
 labels_option = click.option("--labels", type=FILE, help="Table with filename and instance.")
 boxes_option = click.option("--boxes", type=FILE, help="Table with filename, x0, y0, x1, y1.")
-store_option = click.option("--store", type=NEW_FOLDER, help="Keep activation maps here.")
+store_option = click.option(
+    "--store", type=_Path(file_okay=False, path_type=Path), help="Keep activation maps here."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

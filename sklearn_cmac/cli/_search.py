@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
-from sklearn_cmac.cli._index import index_beside, make_index, maps_beside
+from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
+from sklearn_cmac.cli._index import can_be_made, index_beside, make_index, maps_beside
 from sklearn_cmac.cli._making import (
+    Maps,
     look_through,
     pipeline_of,
     pipeline_option,
@@ -28,8 +33,10 @@ from sklearn_cmac.cli._options import (
     NEW_FILE,
     PATH,
     WITHOUT_LABELS,
+    Count,
     SystemOptions,
     json_option,
+    max_pixels_option,
     parse_box,
     say_how_it_runs,
     store_option,
@@ -37,18 +44,28 @@ from sklearn_cmac.cli._options import (
 from sklearn_cmac.collection import InUseError, is_kept
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
+from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
 from sklearn_cmac.reranking import EXPANSION, RERANKING
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
 
-@click.command("search", short_help="Rank photos by an object in one.")
+def _when_stopped(given: dict[str, Any]) -> str:
+    return UNCHANGED if is_kept(given["where"]) else GOES_ON
+
+
+@click.command(
+    "search",
+    cls=Command,
+    when_stopped=_when_stopped,
+    short_help="Rank photos by an object in one.",
+)
 @click.argument("where", type=PATH, metavar="INDEX|FOLDER")
 @click.argument("query", type=PATH, metavar="PHOTO")
 @click.option(
     "--box", type=parse_box, metavar="X0,Y0,X1,Y1", help="Where the object is, in pixels."
 )
-@click.option("-n", "--n-results", type=click.IntRange(min=1), default=10, help="Photos to show.")
+@click.option("-n", "--n-results", type=Count(), default=10, help="Photos to show.")
 @click.option("--below", type=PATH, help="Find photos in this folder and its sub-folders only.")
 @click.option("--html", type=NEW_FILE, help="Write a page with the ranked pictures.")
 @json_option
@@ -71,6 +88,7 @@ from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
     help="Default: none, or as tuned, if neither this nor --rerank is given.",
 )
 @store_option
+@max_pixels_option
 def search_command(
     where: Path,
     query: Path,
@@ -86,6 +104,7 @@ def search_command(
     rerank: str | None,
     expand: str | None,
     store: Path | None,
+    max_pixels: int | None,
 ) -> None:
     """Rank the photos of an INDEX, or of a FOLDER, by an object in PHOTO.
 
@@ -94,35 +113,46 @@ def search_command(
     """
     asked = Photo(query) if box is None else Query(Photo(query), box)
     folder = None if is_kept(where) else where
-    if folder is not None:
-        found = look_through([folder])
-        path = index_beside(folder) if path is None else path
-    else:
-        path = where
+    made = SystemOptions(max_pixels=max_pixels)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
         if html.exists():
             check_regular(html)
-    with maps_beside(path) as scratch:
-        given = read_pipeline(file, trust) if file else None
-        if is_kept(path):
-            index = RetrievalIndex.open(path, trust=trust, read_only=folder is None)
-            _check_system(index, system)
-            if given is not None:
-                index.pipeline = with_steps(given)
+    with ExitStack() as opened:
+        if folder is None:
+            path = where
         else:
+            found = look_through([folder])
+            if below is not None and not below.is_dir():
+                raise click.UsageError(f"--below {below} is not a folder")
+            if path is None:
+                folder, path = opened.enter_context(_index_of(folder))
+        scratch = opened.enter_context(maps_beside(path))
+        given = read_pipeline(file, trust) if file else None
+        anew = not is_kept(path)
+        if anew:
             assert folder is not None
-            photos = found.require(folder)
-            _check_query(asked, SystemOptions().make(system, None) if given is None else given)
-            index = make_index(path, photos, system, SystemOptions(), store or scratch, given)
+            _check_query(asked, made.make(system, None) if given is None else given)
+            maps = Maps(store or scratch, store is None)
+            index = make_index(path, found.require(folder), system, made, maps, given)
             print_lines(f"{path}: is made; the next search is quick", err=True)
+        else:
+            read_only = folder is None or not os.access(path, os.W_OK)
+            index = RetrievalIndex.open(path, trust=trust, read_only=read_only)
         with index:
+            if not anew:
+                _check_system(index, system)
+                if given is not None:
+                    index.pipeline = with_steps(given)
             pipeline = pipeline_of(index.pipeline)
-            pipeline[0].set_params(store=store or scratch, n_jobs=SystemOptions.n_jobs)
+            features = pipeline[0].set_params(store=store or scratch, **made.how())
             say_how_it_runs(pipeline)
             _check_query(asked, pipeline)
             if folder is not None:
+                # Only maps that were fitted on are looked at again.
+                features.set_params(store=store or (scratch if anew else None))
                 _look_through(index, folder)
+                features.set_params(store=store or scratch)
             if rerank or expand:
                 index.pipeline = with_steps(index.pipeline, rerank, expand)
             results = index.search(asked, n_results, below=below)
@@ -132,6 +162,26 @@ def search_command(
             rows = [query_row(asked, pipeline), Ranking("Best first", pictures)]
             write_page(html, f"Photos like {query.name}", [(f"In {where}", rows)])
             print_lines(f"page: {html.resolve()}", err=True)
+
+
+@contextmanager
+def _index_of(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder and its index: beside it, or where that can be written."""
+    path = index_beside(folder)
+    if is_kept(path) or can_be_made(path):
+        yield folder, path
+        return
+    whole = folder.resolve()  # since names are kept as they are
+    name = f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]}.cmac"
+    told = f"{path.absolute().parent}: cannot be written, so the index is"
+    cache = cache_folder() / "indexes"
+    if can_be_made(cache / name):
+        print_lines(f"{told} {cache / name}", err=True)
+        yield whole, cache / name
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        print_lines(f"{told} made each time; name a place for it with --index", err=True)
+        yield whole, Path(scratch) / name
 
 
 def _check_system(index: RetrievalIndex, system: str) -> None:
@@ -152,10 +202,12 @@ def _check_query(asked: Photo | Query, given: Pipeline | Retriever) -> None:
 
 def _look_through(index: RetrievalIndex, folder: Path) -> None:
     """Make the index true to its folder; what is there is searched if that cannot be done now."""
+    assert index.path is not None
     try:
         report = index.update(folder, verbose=True)
     except InUseError as error:
-        print_lines(f"{error}; searched is what is there", err=True)
+        reason = str(error) if can_be_made(index.path) else f"{index.path}: cannot be written"
+        print_lines(f"{reason}; searched is what is there", err=True)
         return
     if report.n_described or report.removed:
         reasons = (f"  {reason}" for _, reason in report.failed)

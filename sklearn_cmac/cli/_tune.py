@@ -12,10 +12,13 @@ import click
 
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac._printing import print_lines
+from sklearn_cmac.cli._ending import Command, goes_on_with_store
+from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import (
     NEW_FOLDER,
     ON_ANY_NETWORK,
     PATH,
+    Count,
     SystemOptions,
     boxes_option,
     labels_option,
@@ -30,7 +33,12 @@ from sklearn_cmac.search import Retriever
 from sklearn_cmac.tuning import check_tuning, tune, tuning_rows, write_tuning
 
 
-@click.command("tune", short_help="Find the best settings on labelled photos.")
+@click.command(
+    "tune",
+    cls=Command,
+    when_stopped=goes_on_with_store,
+    short_help="Find the best settings on labelled photos.",
+)
 @click.argument("photos", type=PATH)
 @labels_option
 @boxes_option
@@ -53,7 +61,7 @@ from sklearn_cmac.tuning import check_tuning, tune, tuning_rows, write_tuning
     help="A parameter and its values, as a Python list: pca__n_components=[4,8]; once for each "
     "parameter.",
 )
-@click.option("--folds", type=click.IntRange(min=2), default=3)
+@click.option("--folds", type=Count(2), default=3)
 @store_option
 @click.option("--out", type=NEW_FOLDER, default="cmac-tuning", help="Folder of the results.")
 @system_options
@@ -86,6 +94,9 @@ def tune_command(
         check_tuning(retriever, grid, folder, n_folds=folds)
         out.mkdir(parents=True, exist_ok=True)
         say_how_it_runs(pipeline)
+        Maps(store or scratch, store is None).make_room(
+            pipeline["features"], folder.photos, len(folder.photos)
+        )
         # Described once, with progress; the search then reads the maps.
         pipeline["features"].set_params(verbose=1).fit([]).transform(folder.photos)
         pipeline["features"].set_params(verbose=0)

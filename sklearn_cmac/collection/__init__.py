@@ -16,6 +16,7 @@ from sklearn_cmac.collection._match_nearest import match_nearest
 from sklearn_cmac.collection._qdrant import QdrantEngine
 from sklearn_cmac.collection._qdrant_edge import QdrantEdgeEngine
 from sklearn_cmac.collection._regions import RegionTable
+from sklearn_cmac.collection._shards import WorkerError
 from sklearn_cmac.collection._stores import STORES, copy_vectors, find_store, open_store
 from sklearn_cmac.collection._workers import workers
 
@@ -33,6 +34,7 @@ __all__ = [
     "QdrantEngine",
     "RegionTable",
     "Stamp",
+    "WorkerError",
     "copy_vectors",
     "describe_collection",
     "describe_into",

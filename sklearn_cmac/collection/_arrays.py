@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_cmac.store import filling
+
 
 class ArrayFile:
     """Rows in a file of nothing but their numbers, in the machine's little-endian order.
@@ -45,9 +47,13 @@ class ArrayFile:
     def write(self, start: int, rows: np.ndarray) -> None:
         """Put rows at `start`, and wait until they are on the disk."""
         new = not self.path.exists()
-        with open(self.path, "wb" if new else "r+b") as file:
+        content = np.ascontiguousarray(rows, self.dtype)
+        with (
+            filling(self.path, content.nbytes),
+            open(self.path, "wb" if new else "r+b") as file,
+        ):
             file.seek(start * self.row_bytes)
-            file.write(np.ascontiguousarray(rows, self.dtype).data)
+            file.write(content.data)
             file.flush()
             os.fsync(file.fileno())
         if new:

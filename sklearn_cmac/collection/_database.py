@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import re
 import sqlite3
 import threading
@@ -16,6 +14,7 @@ from typing import Any
 
 from sklearn_cmac._files import check_regular, read_whole
 from sklearn_cmac.collection._engine import InUseError
+from sklearn_cmac.store import free_bytes, full_disk
 
 VERSION = 1  # of the meaning of tables and arrays; files of another are refused
 
@@ -32,6 +31,7 @@ _COMPUTING = {"AS", "CHECK", "DEFAULT", "GENERATED", "COLLATE", "REFERENCES", "W
 
 _PATIENCE = 30  # seconds; transactions are short, so whoever is waited for is soon done
 _CHUNK = 2**20
+_SCARCE = 2**20  # bytes; with fewer, a disk counts as full
 
 
 class DamageError(ValueError):
@@ -245,8 +245,11 @@ class Database:
             text = str(error)
             if "locked" in text:
                 raise InUseError(f"{self.path}: is written to by another process") from error
-            if "full" in text or "disk I/O" in text:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
+            if self.path is not None and ("full" in text or "disk I/O" in text):
+                # On a full disk SQLite says either.
+                if "full" in text or free_bytes(self.path) < _SCARCE:
+                    raise full_disk(self.path) from error
+                raise OSError(f"{self.path}: cannot be read or written ({text})") from error
             if "interrupted" in text:
                 raise DamageError(f"{self.path}: is damaged (its rows have no end)") from error
             if "readonly" in text or "unable to open" in text:

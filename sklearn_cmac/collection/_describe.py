@@ -142,7 +142,7 @@ def describe_collection(
     ValueError
         If folder or engine hold descriptions by another pipeline, or if a `shard_size` is given
         with a `witness`, or a step that draws from a ``RandomState``.
-    RuntimeError
+    WorkerError
         If workers died twice with no shard in between. What came back before is kept.
     """
     check_is_fitted(pipeline)
@@ -222,7 +222,7 @@ def describe_into(
     if shard_size is not None:
         _check_shards(pipeline, shard_size, witness)
     run = _Run(Corridor(pipeline), regions, make, catalogue, witness, keep)
-    with show_progress(None, len(photos), "describing", verbose) as bar:
+    with show_progress(None, len(photos), "describing photos", verbose) as bar:
         if shard_size is None:
             run.add_all(photos, batch_size, bar.update)
         else:

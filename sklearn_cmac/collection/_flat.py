@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection._arrays import ArrayFile
 from sklearn_cmac.collection._database import DamageError, Database, checksum
 from sklearn_cmac.collection._engine import Hits, Ids, InUseError, Stamp
@@ -261,8 +262,13 @@ class FlatEngine(RowEngine):
 
     # -- care ---------------------------------------------------------------------------------
 
-    def compact(self) -> int:
+    def compact(self, verbose: bool = False) -> int:
         """Give the room of dead rows back. Killed midway, it has not been.
+
+        Parameters
+        ----------
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
@@ -270,13 +276,13 @@ class FlatEngine(RowEngine):
             Bytes by which the arrays are shorter.
         """
         self._begin_to_write()
-        self.check()
+        self.check(verbose)
         before = self._size()
         after = _State(self._state.generation + 1)
         files = self._open_files(after.generation)
         self._tidy()
         self.database.all(f"CREATE TABLE kept {_ROWS}")
-        for rows in self._batches(_BLOCK):
+        for rows in self._all_rows("writing photos anew", verbose):
             at = np.array([row.row for row in rows if not self._hidden()[row.row]], int)
             ids = self._ids_of(at)
             regions = self._table(at) if self.stamp.regions else None
@@ -295,8 +301,13 @@ class FlatEngine(RowEngine):
         self._tidy()
         return before - self._size()
 
-    def check(self) -> list[str]:
+    def check(self, verbose: bool = False) -> list[str]:
         """Read everything, and say what is damaged.
+
+        Parameters
+        ----------
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
@@ -310,7 +321,7 @@ class FlatEngine(RowEngine):
             self._load()
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                for rows in self._batches(_BLOCK):
+                for rows in self._all_rows("checking photos", verbose):
                     at = np.array([row.row for row in rows], int)
                     self._look(at)
                     if self.stamp.regions:
@@ -324,6 +335,13 @@ class FlatEngine(RowEngine):
         gone = sorted(self._damaged)
         self.delete(gone)
         return gone
+
+    def _all_rows(self, doing: str, verbose: bool) -> Iterator[list[_Row]]:
+        """All rows, block by block, with progress."""
+        with show_progress(None, len(self), doing, verbose) as bar:
+            for rows in self._batches(_BLOCK):
+                yield rows
+                bar.update(len(rows))
 
     def _size(self) -> int:
         return sum(file.room * file.row_bytes for file in self._files.values())

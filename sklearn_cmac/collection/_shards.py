@@ -17,6 +17,10 @@ from sklearn_cmac.photos import Item, name_of
 Result = TypeVar("Result")
 
 
+class WorkerError(RuntimeError):
+    """Workers that die, or cannot be reached."""
+
+
 @dataclass(frozen=True)
 class _Stopped:
     """An error of the work itself, on its way out of a worker: to try again would not help."""
@@ -44,7 +48,7 @@ def each_shard(
 
     Raises
     ------
-    RuntimeError
+    WorkerError
         If workers died twice with no shard in between, or cannot be reached.
     Exception
         Whatever `work` raises.
@@ -67,7 +71,7 @@ def _outcomes(
                 yield outcome
         except Exception as error:  # not of the work: it is the backend's way of saying so
             if done == tried:
-                raise RuntimeError(
+                raise WorkerError(
                     f"workers failed twice at the photos from {name_of(shards[done][0])} on "
                     f"({type(error).__name__}: {error}); what came before is kept. Run again to "
                     "go on, and if it happens again, with smaller shards or without these photos."

@@ -114,6 +114,10 @@ def find_store(uri: str | os.PathLike[str]) -> Callable[..., Any]:
     if scheme not in STORES:
         known = ", ".join(f"{name}:" for name in STORES if name)
         raise ValueError(f"{uri}: the scheme {scheme!r} is none of {known} and a folder")
+    if scheme == "qdrant" and os.fspath(uri).startswith("qdrant://"):
+        raise ValueError(
+            f"{uri}: qdrant: is a folder on this machine; a server is qdrant+http://HOST:PORT/NAME"
+        )
     module, name = STORES[scheme]
     return getattr(import_module(module), name)
 

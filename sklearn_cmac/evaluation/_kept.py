@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from sklearn_cmac._files import read_whole
 from sklearn_cmac._plain_values import classes_of
+from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint
 from sklearn_cmac.persistence import PipelineFileError, load_pipeline, save_pipeline
 from sklearn_cmac.photos import Item
@@ -40,14 +41,20 @@ class Kept:
             self.folder = folder / fingerprint(system, fit_on)[:32]
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def fitted(self, system: Any, photos: Sequence[Item] | None) -> Any:
+    def fitted(
+        self, system: Any, photos: Sequence[Item] | None, verbose: bool | int = False
+    ) -> Any:
         """The system, fitted on photos; without photos it has to be fitted already."""
         if photos is None:
             return system
         file = self.folder and self.folder / "pipeline.safetensors"
         found = _load(file, system) if file else None
         if found is None:
-            found = clone(system).fit(list(photos))
+            found = clone(system)
+            extractor = Corridor(found).extractor
+            if verbose and hasattr(extractor, "verbose"):
+                extractor.set_params(verbose=1)
+            found.fit(list(photos))
             if file:
                 _save(found, file)
         return found.set_params(**_indifferent(system))

@@ -103,7 +103,7 @@ def evaluate(
     rows, about, ranked = [], {}, None
     for name, system in systems.items():
         kept = Kept(None if folder is None else Path(folder), system, fit_contents)
-        pipeline = kept.fitted(system, fit_on)
+        pipeline = kept.fitted(system, fit_on, verbose)
         found, ranked = task.measure(name, pipeline, kept, verbose)
         rows += found
         about[name] = _describe_system(pipeline)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac.metrics import bootstrap_interval
+from sklearn_cmac.store import written_whole
 
 _COSTS = ("s/photo", "s once", "s/query", "bytes/photo")
 
@@ -116,18 +118,22 @@ class Evaluation:
         """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        (place / "table.md").write_text(f"{self}\n", encoding="utf-8")
         content = {"protocol": self.protocol, "rows": [_as_json(row) for row in self.rows]}
-        (place / "results.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
-        # Names that are no UTF-8 keep their bytes.
-        with open(
-            place / "per_query.csv", "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            table = csv.writer(file)
-            names = [f"{row.system}, {row.query_crop}, {row.steps}" for row in self.rows]
-            table.writerow(["query", *names])
-            scores = zip(*(row.average_precision for row in self.rows))
-            table.writerows([name, *values] for name, values in zip(self.queries, scores))
+        queries = StringIO(newline="")
+        table = csv.writer(queries)
+        names = [f"{row.system}, {row.query_crop}, {row.steps}" for row in self.rows]
+        table.writerow(["query", *names])
+        scores = zip(*(row.average_precision for row in self.rows))
+        table.writerows([name, *values] for name, values in zip(self.queries, scores))
+        texts = {
+            "table.md": f"{self}\n",
+            "results.json": json.dumps(content, indent=2),
+            "per_query.csv": queries.getvalue(),
+        }
+        for name, text in texts.items():
+            with written_whole(place / name) as file:
+                # Names that are no UTF-8 keep their bytes.
+                file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def _percent(score: float | None) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from io import BytesIO
+from pathlib import Path
 
 from jinja2 import Environment
 from PIL import Image
 
 from sklearn_cmac._printing import printable
+from sklearn_cmac.store import written_whole
 
 
 @dataclass
@@ -91,6 +93,6 @@ def write_page(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable
     )
     page = environment.from_string(template)
-    content = page.render(title=title, sections=sections, header=header, table=table)
-    with open(path, "w", encoding="utf-8") as file:
+    content = page.render(title=title, sections=sections, header=header, table=table).encode()
+    with written_whole(Path(path), len(content)) as file:
         file.write(content)

@@ -5,21 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, open_memmap, write_array_header_1_0
 
 from sklearn_cmac._files import check_regular, open_regular, read_whole, reason_of
 from sklearn_cmac.collection import Engine, RegionTable, Stamp
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.datasets._tables import split_rows
+from sklearn_cmac.persistence import read_manifest
 from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.search._index import PIPELINE, RetrievalIndex, damage_named, pipeline_in
+from sklearn_cmac.search._index import (
+    PIPELINE,
+    RetrievalIndex,
+    damage_named,
+    or_removed,
+    pipeline_in,
+)
+from sklearn_cmac.store import filling
 
 _FORMAT = 1
 _COLUMNS = ("row", "name", "path", "id", "size", "mtime")
@@ -61,25 +71,24 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
         raise ValueError("only an index in a folder that holds photos can be exported")
     if table == "parquet":
         _pandas()
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    read_manifest(index.path / PIPELINE)  # an error if it is damaged
+    if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder}: is not empty; choose another folder")
     entries = list(index.entries(DESCRIBED))
     row_of = {id_: row for row, id_ in enumerate(dict.fromkeys(e.id for e in entries))}
     ids = list(row_of)
-    descriptors = open_memmap(
-        folder / "descriptors.npy", "w+", np.float32, (len(ids), engine.stamp.dimension)
-    )
-    with damage_named(index.path):
-        for i, batch in enumerate(_batches(ids)):
-            descriptors[i * _BATCH : i * _BATCH + len(batch)] = engine.get(batch)
-        descriptors.flush()
+    with or_removed(folder), filling(folder), damage_named(index.path):
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(ids), engine.stamp.dimension)
+        with _array(folder / "descriptors.npy", np.float32, shape) as write:
+            for batch in _batches(ids):
+                write(engine.get(batch))
         if engine.stamp.regions:
             _write_regions(engine, ids, folder)
-    _write_table(folder, table, [_row(entry, row_of) for entry in entries])
-    shutil.copyfile(index.path / PIPELINE, folder / PIPELINE)
-    about = {"format": _FORMAT, "stamp": vars(engine.stamp), "table": table}
-    (folder / "export.json").write_text(json.dumps(about, indent=1) + "\n")
+        _write_table(folder, table, [_row(entry, row_of) for entry in entries])
+        shutil.copyfile(index.path / PIPELINE, folder / PIPELINE)
+        about = {"format": _FORMAT, "stamp": vars(engine.stamp), "table": table}
+        (folder / "export.json").write_text(json.dumps(about, indent=1) + "\n")
     return len(entries)
 
 
@@ -88,6 +97,7 @@ def read_arrays(
     path: str | os.PathLike[str],
     store: str | None = None,
     trust: Sequence[str] = (),
+    verbose: bool = False,
 ) -> RetrievalIndex:
     """Make an index of what `write_arrays` wrote.
 
@@ -98,6 +108,8 @@ def read_arrays(
         As for `RetrievalIndex.create`.
     trust : sequence of str, default=()
         As for `RetrievalIndex.open`.
+    verbose : bool, default=False
+        Whether to show progress.
 
     Returns
     -------
@@ -122,12 +134,8 @@ def read_arrays(
     pipeline = pipeline_in(folder / PIPELINE, trust)
     try:
         index = RetrievalIndex.create(path, pipeline, regions=stamp["regions"], store=store)
-        try:
-            index.fill(rows, descriptors, regions, stamp["pipeline"])
-        except BaseException:
-            index.close()
-            shutil.rmtree(path)
-            raise
+        with or_removed(path, index.close):
+            index.fill(rows, descriptors, regions, stamp["pipeline"], verbose=verbose)
     except ValueError as error:
         raise ValueError(f"{folder}: its files do not fit each other ({error})") from error
     return index
@@ -152,16 +160,29 @@ def _write_regions(engine: Engine, ids: list[str], folder: Path) -> None:
     starts = np.cumsum([0, *counts], dtype=np.int64)
     np.save(folder / "region_starts.npy", starts)
     n, dimension = int(starts[-1]), engine.stamp.dimension
-    vectors = open_memmap(folder / "regions.npy", "w+", np.float16, (n, dimension))
-    weights = open_memmap(folder / "region_weights.npy", "w+", np.float32, (n,))
-    place = 0
-    for batch in _batches(ids):
-        table = engine.get_regions(batch)
-        vectors[place : place + len(table.vectors)] = table.vectors
-        weights[place : place + len(table.weights)] = table.weights
-        place += len(table.vectors)
-    vectors.flush()
-    weights.flush()
+    with (
+        _array(folder / "regions.npy", np.float16, (n, dimension)) as write_vectors,
+        _array(folder / "region_weights.npy", np.float32, (n,)) as write_weights,
+    ):
+        for batch in _batches(ids):
+            table = engine.get_regions(batch)
+            write_vectors(table.vectors)
+            write_weights(table.weights)
+
+
+@contextmanager
+def _array(
+    path: Path, dtype: Any, shape: tuple[int, ...]
+) -> Iterator[Callable[[np.ndarray], object]]:
+    """A `.npy` file that is written batch by batch.
+
+    It is not mapped into memory, since on a full disk that would end the process.
+    """
+    header = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    n_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+    with filling(path, n_bytes), open(path, "wb") as file:
+        write_array_header_1_0(file, header)
+        yield lambda rows: file.write(np.ascontiguousarray(rows, dtype).data)
 
 
 def _batches(ids: list[str]) -> Iterator[list[str]]:

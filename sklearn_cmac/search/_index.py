@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._files import reason_of
 from sklearn_cmac._photo_step import check_photos
+from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import (
     Collection,
     Engine,
@@ -204,8 +205,10 @@ class RetrievalIndex:
         path.mkdir(parents=True, exist_ok=True)
         index = cls.__new__(cls)
         root = path.parent if root is None else root
-        try:
-            index._begin(pipeline, batch_size, Catalogue(Database(path / CATALOGUE), root), path)
+        with or_removed(path):
+            catalogue = Catalogue(Database(path / CATALOGUE), root)
+        index._begin(pipeline, batch_size, catalogue, path)
+        with or_removed(path, index.close):
             retriever = index._retriever
             save_pipeline(retriever, path / PIPELINE, provenance)
             index._catalogue.about = {
@@ -218,10 +221,6 @@ class RetrievalIndex:
             dimension = Corridor(retriever.pipeline_).dimension
             if dimension is not None:
                 index._open_engine(index._stamp(dimension))
-        except BaseException:
-            index.close()
-            shutil.rmtree(path)
-            raise
         return index
 
     @classmethod
@@ -308,7 +307,8 @@ class RetrievalIndex:
             As for `create`.
         """
         regions = self._engine is not None and self._engine.stamp.regions
-        with RetrievalIndex.create(path, self.pipeline, regions=regions, store=store) as copy:
+        copy = RetrievalIndex.create(path, self.pipeline, regions=regions, store=store)
+        with copy, or_removed(path, copy.close):
             if self._engine is not None:
                 copy_vectors(self._engine, copy._open_engine(self._engine.stamp))
             if self._details is not None and copy._details is not None:
@@ -322,6 +322,7 @@ class RetrievalIndex:
         regions: RegionTable | None,
         pipeline: str,
         batch_size: int = 1024,
+        verbose: bool = False,
     ) -> None:
         """Take over photos that were described elsewhere.
 
@@ -334,6 +335,8 @@ class RetrievalIndex:
         pipeline : str
             Fingerprint of the pipeline that described them.
         batch_size : int, default=1024
+        verbose : bool, default=False
+            Whether to show progress.
 
         Raises
         ------
@@ -348,10 +351,12 @@ class RetrievalIndex:
                 f"{len(descriptors)} descriptors are not of rows {sorted(id_of)[:9]} …"
             )
         engine = self._open_engine(stamp)
-        for rows in row_blocks(len(descriptors), batch_size):
-            ids = [id_of[row] for row in range(rows.start, rows.stop)]
-            part = None if regions is None else regions.take(np.arange(rows.start, rows.stop))
-            engine.upsert(ids, descriptors[rows], part)
+        with show_progress(None, len(descriptors), "taking over photos", verbose) as bar:
+            for rows in row_blocks(len(descriptors), batch_size):
+                ids = [id_of[row] for row in range(rows.start, rows.stop)]
+                part = None if regions is None else regions.take(np.arange(rows.start, rows.stop))
+                engine.upsert(ids, descriptors[rows], part)
+                bar.update(len(ids))
         self._catalogue.note([entry for _, entry in entries])
 
     def info(self) -> dict[str, Any]:
@@ -742,13 +747,15 @@ class RetrievalIndex:
 
     # -- care ---------------------------------------------------------------------------------
 
-    def check(self, repair: bool = False) -> list[str]:
+    def check(self, repair: bool = False, verbose: bool = False) -> list[str]:
         """Read everything that is kept, and say what is damaged.
 
         Parameters
         ----------
         repair : bool, default=False
             Whether to take damaged photos out, so that the next `update` describes them again.
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
@@ -768,14 +775,19 @@ class RetrievalIndex:
         if self._details is not None:
             wrong += self._details.check()
         if isinstance(self._engine, FlatEngine):
-            wrong += [text for text in self._engine.check() if text not in wrong]
+            wrong += [text for text in self._engine.check(verbose) if text not in wrong]
             if repair:
                 self._begin_to_write()
                 self._catalogue.distrust(self._engine.forget_damaged())
         return wrong
 
-    def compact(self) -> int:
+    def compact(self, verbose: bool = False) -> int:
         """Give the room of removed photos back to the file system.
+
+        Parameters
+        ----------
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
@@ -792,7 +804,9 @@ class RetrievalIndex:
             if self._details is not None:
                 self._details.delete(unnamed)
         freed = 0 if self._details is None else self._details.compact()
-        return freed + (self._engine.compact() if isinstance(self._engine, FlatEngine) else 0)
+        if isinstance(self._engine, FlatEngine):
+            freed += self._engine.compact(verbose)
+        return freed
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -891,6 +905,19 @@ def damage_named(path: Path | None) -> Iterator[None]:
             f"{path or 'the index'}: is damaged ({error.args[0]}); check with repair takes such "
             "photos out, and an update describes them again"
         ) from error
+
+
+@contextmanager
+def or_removed(
+    folder: str | os.PathLike[str], close: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """A folder that is filled inside is there as a whole, or not at all."""
+    try:
+        yield
+    except BaseException:
+        close()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _retrieving(pipeline: Any) -> Retriever:
