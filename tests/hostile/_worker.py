@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 
@@ -23,12 +24,13 @@ from sklearn_cmac.pixels import decode, photo_size
 MAX_SIZE = 512  # pixels of the long side, as photos are decoded for a network
 ADDRESS_SPACE = 4 << 30  # bytes that one photo may ask for before it gets a MemoryError
 FORKS = hasattr(os, "fork")
+TEMPORARY = tempfile.gettempdir()
 
 # What a photo has no business to do, as `sys.addaudithook` calls it.
 ACTIONS = (
     "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.remove", "os.rename", "os.rmdir",
     "os.mkdir", "os.chmod", "os.symlink", "os.link", "os.spawn", "os.startfile", "os.system",
-    "pickle.find_class", "shutil.", "socket.", "subprocess.", "tempfile.", "urllib.", "webbrowser.",
+    "pickle.find_class", "shutil.", "socket.", "subprocess.", "urllib.", "webbrowser.",
     "ctypes.dlopen",
 )  # fmt: skip
 
@@ -82,7 +84,7 @@ def _tried(path: str, noise: int) -> dict:
     told["wall"] = time.monotonic() - wall
     told["processor"] = time.process_time() - processor
     told["memory"] = None if before is None else (_status("VmHWM") - before) / 1024
-    told["warned"] = [f"{w.category.__name__}: {w.message}"[:200] for w in warned]
+    told["warned"] = [f"{w.category.__name__}: {w.message}"[:300] for w in warned[:20]]
     told["noise"] = os.pread(noise, 2000, 0).decode("utf-8", "replace")
     told["done"] = done
     return told
@@ -129,8 +131,10 @@ def _opens_another(event: str, arguments: tuple, path: str) -> bool:
     writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & (
         os.O_WRONLY | os.O_RDWR | os.O_CREAT
     )
-    own = name in (path, os.devnull) or name.startswith((sys.prefix, sys.base_prefix, "/proc/", "/sys/"))
-    return (bool(writes) and name != os.devnull) or not (own or name.endswith((".py", ".pyc", ".so", ".pyd")))
+    if name == os.devnull or name.startswith(TEMPORARY):
+        return False  # what is left there is seen afterwards
+    own = name.startswith((path, sys.prefix, sys.base_prefix, "/proc/", "/sys/"))
+    return bool(writes) or not (own or name.endswith((".py", ".pyc", ".so", ".pyd")))
 
 
 def _limit_address_space() -> None:

@@ -28,6 +28,13 @@ PROGRAMS = (
 )  # fmt: skip
 
 
+# The first word of a fault.
+WORDS = (
+    "crash", "hang", "memory", "exception", "name", "size", "blank", "picture", "part", "taken",
+    "payload", "stderr", "warning",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one photo may cost; those of more than `small` bytes take time in proportion.
@@ -70,7 +77,8 @@ class Door:
         self._place, self._limits = place, limits
         self._process: subprocess.Popen | None = None
         self._photos = place / f"photos-{id(self)}"
-        self._photos.mkdir(parents=True)
+        self._temporary = self._photos / "temporary"
+        self._temporary.mkdir(parents=True)
         self._mark = place / f"mark-{id(self)}"
         self._programs = _write_programs(place / f"programs-{id(self)}", self._mark)
 
@@ -83,7 +91,7 @@ class Door:
         path.unlink()
         outcome = Outcome(case, len(content), str(path), told)
         outcome.faults = faults_of(case, told, str(path), len(content), self._limits)
-        left = sorted(p.name for p in self._photos.iterdir())
+        left = sorted(p.name for p in self._photos.rglob("*") if p != self._temporary)
         if self._mark.exists() or left:
             ran = self._mark.read_text().split() if self._mark.exists() else []
             outcome.faults.append(f"payload: ran {ran}, left {left}")
@@ -132,7 +140,7 @@ class Door:
                 "PYTHONPATH": os.pathsep.join(filter(None, paths)),
                 "OMP_NUM_THREADS": "1",
                 "OPENBLAS_NUM_THREADS": "1",
-                "TMPDIR": str(self._photos),
+                "TMPDIR": str(self._temporary),
             },
         )
         # Lines come through a queue, since a pipe cannot be waited for with a timeout everywhere.
@@ -195,8 +203,7 @@ def faults_of(case: Case, told: dict, path: str, length: int, limits: Limits) ->
         faults.append(f"name: {message!r}")
     if told["noise"]:
         faults.append(f"stderr: {told['noise'][:200]!r}")
-    if told["warned"]:
-        faults.append(f"warning: {told['warned'][0]}")
+    faults += [f"warning: {text}" for text in told["warned"] if path not in text][:1]
     if told["done"]:
         faults.append(f"payload: {told['done'][0]}")
     if answer == "decoded":

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from heic import HEIC, upright
 from PIL import Image, ImageOps, features
 
 from hostile.case import Case, picture
@@ -33,6 +34,7 @@ def cases() -> list[Case]:
         *_of_own_tiffs(),
         *_orientations(),
         *_transparent(),
+        Case("valid/heic", lambda: HEIC, ".heic", "picture", upright),
         Case("valid/psd", partial(psd, 0), ".psd", "picture"),
         Case("valid/psd-runs", partial(psd, 1), ".psd", "picture"),
     ]
