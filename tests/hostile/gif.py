@@ -30,14 +30,20 @@ def cases() -> list[Case]:
         _case("comment-open", lambda: _with(b"!\xfe" + b"\xff" * 100)),
         _case("extensions-empty", lambda: _with(b"!\x01\0" * 500_000)),
         _case("controls", lambda: _with(_CONTROL * 200_000)),
-        _case("netscape-without-end", lambda: _with(b"!\xff\x0bNETSCAPE2.0" + b"\3\1\xff\xff" * 99)),
+        _case(
+            "netscape-without-end", lambda: _with(b"!\xff\x0bNETSCAPE2.0" + b"\3\1\xff\xff" * 99)
+        ),
         _case("xmp", lambda: _with(b"!\xff\x0bXMP DataXMP" + b"a" * 70000)),
         _case("zeros-between", lambda: _with(bytes(1_900_000))),
-        _case("codes-flat-9000", gif, 9000, 9000, [frame(9000, 9000, data=_flat_codes(9000 * 9000))]),
+        _case(
+            "codes-flat-9000", gif, 9000, 9000, [frame(9000, 9000, data=_flat_codes(9000 * 9000))]
+        ),
         _case("87a", lambda: b"GIF87a" + base()[6:]),
         _case("head-alone", lambda: base()[:13]),
     ]
-    found += [_case(f"code-width-{n}", gif, 64, 64, [frame(64, 64, width=n)]) for n in range(0, 256, 3)]
+    found += [
+        _case(f"code-width-{n}", gif, 64, 64, [frame(64, 64, width=n)]) for n in range(0, 256, 3)
+    ]
     found += [
         _case(f"screen-{w}-{h}", gif, w, h, [frame(64, 64)])
         for w in EXTREMES for h in (1, 0xFFFF) if w < 65536
@@ -62,7 +68,9 @@ def frame(
     columns: int, rows: int, x: int = 0, y: int = 0, width: int = 2, data: bytes = b"\x44\x01"
 ) -> bytes:
     """An image block with LZW codes."""
-    blocks = b"".join(bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, len(data), 255))
+    blocks = b"".join(
+        bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, len(data), 255)
+    )
     return b"," + struct.pack("<HHHHB", x, y, columns, rows, 0) + bytes([width]) + blocks + b"\0"
 
 

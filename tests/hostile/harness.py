@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import queue
+import signal
 import stat
 import subprocess
 import sys
@@ -73,8 +75,8 @@ class Outcome:
 class Door:
     """A worker, started again when it dies."""
 
-    def __init__(self, place: Path, limits: Limits):
-        self._place, self._limits = place, limits
+    def __init__(self, place: Path, limits: Limits, module: str):
+        self._place, self._limits, self._module = place, limits, module
         self._process: subprocess.Popen | None = None
         self._photos = place / f"photos-{id(self)}"
         self._temporary = self._photos / "temporary"
@@ -128,7 +130,13 @@ class Door:
     def _start(self) -> None:
         paths = [str(Path(__file__).parents[1]), *sys.path]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hostile._worker", str(self._place / f"noise-{id(self)}")],
+            [
+                sys.executable,
+                "-m",
+                "hostile._worker",
+                self._place / f"noise-{id(self)}",
+                self._module,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -161,12 +169,8 @@ def _forward(lines: Iterable[str], answers: queue.Queue[str]) -> None:
 
 def _end(process: subprocess.Popen) -> None:
     if hasattr(os, "killpg"):
-        import signal
-
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     process.kill()
     process.wait()
 
@@ -251,14 +255,31 @@ def run(
     limits: Limits | None = None,
     workers: int | None = None,
     keep: Path | None = None,
+    door: str = "sklearn_cmac.pixels",
 ) -> Iterator[Outcome]:
-    """The outcome of each photo, in order. What took too long is tried once more, alone."""
+    """The outcome of each photo. What took too long is tried once more, alone, and comes last.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+    limits : Limits, optional
+    workers : int, optional
+        Photos at a time. Default: as many as there are cores, four at most.
+    keep : Path, optional
+        A folder for photos with faults.
+    door : str
+        The module that has `decode` and `photo_size`.
+
+    Yields
+    ------
+    Outcome
+    """
     limits = limits or Limits()
     workers = workers or min(4, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory(prefix="hostile-") as place:
         doors: queue.Queue[Door] = queue.Queue()
         for _ in range(workers):
-            doors.put(Door(Path(place), limits))
+            doors.put(Door(Path(place), limits, door))
 
         def one(case: Case) -> Outcome:
             door = doors.get()

@@ -228,7 +228,7 @@ def _loop(brand: bytes, kind: bytes) -> bytes:
 
 HVCC = box(
     b"hvcC",
-    bytes([1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 60, 0xF0, 0, 0xFC, 0xFD, 0xF8, 0xF8, 0, 0, 0xF, 0]),
+    bytes.fromhex("01 01 60000000 900000000000 3c f000 fc fd f8 f8 0000 0f 00"),
 )  # fmt: skip
 
 

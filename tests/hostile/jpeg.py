@@ -26,9 +26,7 @@ def cases() -> list[Case]:
         _case(f"scans-{count}-of-{side}", many_scans, side, count)
         for side, count in ((8000, 2000), (8000, 20000), (2000, 20000), (100, 100000))
     ]
-    found += [
-        _case(f"scans-of-noise-{side}", many_scans, side, 300, 4000) for side in (1000, 4000)
-    ]
+    found += [_case(f"scans-of-noise-{side}", many_scans, side, 300, 4000) for side in (1000, 4000)]
     found += [
         _case(f"arithmetic-{name}-{side}", arithmetic, side, marker)
         for name, marker in (("sequential", 0xC9), ("progressive", 0xCA), ("lossless", 0xCB))

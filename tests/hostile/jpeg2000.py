@@ -27,13 +27,17 @@ def cases() -> list[Case]:
         _case(f"size-{w}x{h}-of-one-tile", stream, w, h, tile=max(w, h))
         for w, h in ((65500, 65500), (9000, 9000), (20000, 4000))
     ]
-    found += [_case(f"components-{n}", stream, 64, 64, components=n) for n in (0, 1, 2, 5, 255, 16384)]
+    found += [
+        _case(f"components-{n}", stream, 64, 64, components=n) for n in (0, 1, 2, 5, 255, 16384)
+    ]
     found += [_case("components-16384-of-4000", stream, 4000, 4000, components=16384)]
     found += [_case(f"tile-{n}", stream, 9000, 9000, tile=n) for n in (0, 1, 2, 16, 0xFFFFFFFF)]
     found += [_case(f"levels-{n}", stream, 64, 64, levels=n) for n in (0, 6, 32, 33, 255)]
     found += [_case(f"layers-{n}", stream, 64, 64, layers=n) for n in (0, 65535)]
     found += [_case(f"block-{n}", stream, 64, 64, block=n) for n in (0, 8, 15, 255)]
-    found += [_case(f"depth-{n}", stream, 64, 64, depth=n) for n in (0, 1, 15, 31, 37, 38, 127, 255)]
+    found += [
+        _case(f"depth-{n}", stream, 64, 64, depth=n) for n in (0, 1, 15, 31, 37, 38, 127, 255)
+    ]
     found += [_case(f"sampling-{n}", stream, 64, 64, sampling=n) for n in (0, 2, 255)]
     found += [
         _case(f"{name}-{value}", changed, at, form, value)
@@ -50,9 +54,14 @@ def cases() -> list[Case]:
         _case("comments-many", lambda: _behind_head(segment(0xFF64, b"\0\1a") * 250_000)),
         _case("packed-headers", lambda: _behind_head(segment(0xFF60, b"\0" + b"a" * 60_000) * 30)),
         _case("region-of-interest", lambda: _behind_head(segment(0xFF5E, b"\0\0\xff"))),
-        _case("progressions", lambda: _behind_head(segment(0xFF5F, b"\0\0\xff\xff\x21\xff\4" * 900))),
+        _case(
+            "progressions", lambda: _behind_head(segment(0xFF5F, b"\0\0\xff\xff\x21\xff\4" * 900))
+        ),
         _box("head-0", box(b"ihdr", bytes(14))),
-        _box("head-of-2-to-31", box(b"ihdr", struct.pack(">IIHBBBB", 1 << 31, 1 << 31, 3, 7, 7, 0, 0))),
+        _box(
+            "head-of-2-to-31",
+            box(b"ihdr", struct.pack(">IIHBBBB", 1 << 31, 1 << 31, 3, 7, 7, 0, 0)),
+        ),
         _box("palette-1024", _IHDR + _palette(1024, 255)),
         _box("palette-65535", _IHDR + _palette(65535, 1)),
         _box("palette-0", _IHDR + _palette(0, 0)),

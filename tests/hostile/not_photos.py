@@ -31,14 +31,18 @@ def cases() -> list[Case]:
         if name != "empty"
     ]
     found += [
-        Case("none/jpeg-comment-is-script", lambda: jpeg_with(jpeg.base(), segment(0xFE, _PHP)), ".jpg", "picture"),
+        Case("none/jpeg-comment-is-script", _php_in_comment, ".jpg", "picture"),
         Case("none/jpeg-and-png", lambda: jpeg.base() + png.base(), ".jpg", "picture"),
         Case("none/png-and-jpeg", lambda: png.base() + jpeg.base(), ".png", "picture"),
         Case("none/gif-and-jar", lambda: gif.base() + _zip(), ".gif", "picture"),
         Case("none/gif-is-script", lambda: b"GIF89a/*" + gif.base()[8:] + b"*/=1;alert(1)", ".gif"),
         Case("none/bmp-is-script", lambda: b"BM/*" + bytes(60) + b"*/=1;alert(1)", ".bmp"),
-    ]  # fmt: skip
+    ]
     return found
+
+
+def _php_in_comment() -> bytes:
+    return jpeg_with(jpeg.base(), segment(0xFE, _PHP))
 
 
 def _behind(make) -> bytes:
@@ -86,7 +90,9 @@ def _wmf() -> bytes:
 
 
 def _emf() -> bytes:
-    return struct.pack("<II8i4sIIIHHIII2i2i", 1, 88, 0, 0, 64, 64, 0, 0, 64, 64, b" EMF", 0x10000, 108, 2, 1, 0, 0, 0, 0, 64, 64, 64, 64)  # fmt: skip
+    bounds = struct.pack("<8i", 0, 0, 64, 64, 0, 0, 64, 64)
+    rest = struct.pack("<IIIHHIII4i", 0x10000, 108, 2, 1, 0, 0, 0, 0, 64, 64, 64, 64)
+    return struct.pack("<II", 1, 88) + bounds + b" EMF" + rest
 
 
 def _tar() -> bytes:
@@ -103,10 +109,16 @@ _NONE = {
     "lines": lambda: b"\n" * 100_000,
     "html": lambda: b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
     "postscript": lambda: _POSTSCRIPT,
-    "postscript-with-head": lambda: b"\xc5\xd0\xd3\xc6" + struct.pack("<6IH", 30, len(_POSTSCRIPT), 0, 0, 0, 0, 0xFFFF) + _POSTSCRIPT,
+    "postscript-with-head": lambda: (
+        b"\xc5\xd0\xd3\xc6"
+        + struct.pack("<6IH", 30, len(_POSTSCRIPT), 0, 0, 0, 0, 0xFFFF)
+        + _POSTSCRIPT
+    ),
     "postscript-huge": lambda: _POSTSCRIPT.replace(b"0 0 64 64", b"0 0 99999999 99999999"),
     "postscript-lines": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"%\n" * 900_000,
-    "pdf": lambda: b"%PDF-1.4\n1 0 obj<</OpenAction<</S/Launch/F(touch hostile-mark)>>>>endobj\n%%EOF",
+    "pdf": lambda: (
+        b"%PDF-1.4\n1 0 obj<</OpenAction<</S/Launch/F(touch hostile-mark)>>>>endobj\n%%EOF"
+    ),
     "wmf": _wmf,
     "emf": _emf,
     "hdf5": lambda: b"\x89HDF\r\n\x1a\n" + bytes(200),
@@ -119,7 +131,9 @@ _NONE = {
     "php": lambda: _PHP,
     "shell": lambda: b"#!/bin/sh\ntouch hostile-mark\n",
     "pickle": lambda: b"\x80\4cposix\nsystem\n(X\x12\0\0\0touch hostile-marktR.",
-    "npy": lambda: b"\x93NUMPY\1\0v\0{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(128),
+    "npy": lambda: b"\x93NUMPY\1\0v\0{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(
+        128
+    ),
     "zip": _zip,
     "gzip": lambda: b"\x1f\x8b\x08\0" + bytes(100),
     "tar": _tar,

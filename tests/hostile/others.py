@@ -21,13 +21,14 @@ def cases() -> list[Case]:
     """All of them."""
     found = []
     for name, (suffix, make, most) in _SIZED.items():
-        for width, height in [*product((9000, most), repeat=2), *((s, 8) for s in SIDES if s <= most)]:
+        for width, height in [
+            *product((9000, most), repeat=2),
+            *((s, 8) for s in SIDES if s <= most),
+        ]:
             kind = f"others/{name}-{width}x{height}"
             if kind not in {case.kind for case in found}:
                 found.append(Case(kind, partial(make, width, height), suffix))
-    found += [
-        Case(f"others/{name}", make, suffix) for name, (suffix, make) in _BUILT.items()
-    ]
+    found += [Case(f"others/{name}", make, suffix) for name, (suffix, make) in _BUILT.items()]
     found += [
         Case(f"others/bmp-field-{at}-{value}", partial(_bmp_field, at, value), ".bmp")
         for at in (2, 10, 14, 18, 22, 26, 28, 30, 34, 46, 50)
@@ -41,14 +42,38 @@ def cases() -> list[Case]:
     found += [
         Case(f"others/pnm-{kind}-{top}", partial(_pnm, kind, 64, 64, top), ".ppm")
         for kind in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf", b"PF", b"P7", b"Py")
-        for top in (b"0", b"1", b"255", b"256", b"65535", b"65536", b"-1", b"nan", b"1e400", b"9" * 5000)
+        for top in (
+            b"0",
+            b"1",
+            b"255",
+            b"256",
+            b"65535",
+            b"65536",
+            b"-1",
+            b"nan",
+            b"1e400",
+            b"9" * 5000,
+        )
     ]
     return found
 
 
 def bmp(width: int, height: int, compression: int = 0, bits: int = 24, body: bytes = b"") -> bytes:
     """A BMP of any size; negative heights are read from the top."""
-    head = struct.pack("<IIIHHIIIIII", 40, width & 0xFFFFFFFF, height & 0xFFFFFFFF, 1, bits, compression, 0, 0, 0, 0, 0)
+    head = struct.pack(
+        "<IIIHHIIIIII",
+        40,
+        width & 0xFFFFFFFF,
+        height & 0xFFFFFFFF,
+        1,
+        bits,
+        compression,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
     palette = bytes(1024) if bits == 8 else bytes(64) if bits == 4 else b""
     at = 14 + len(head) + len(palette)
     return b"BM" + struct.pack("<IHHI", at + len(body), 0, 0, at) + head + palette + body
@@ -61,19 +86,27 @@ def _runs(kind: bytes, count: int = 700_000) -> bytes:
 def pcx(width: int, height: int, planes: int = 1, bits: int = 8) -> bytes:
     """A PCX of runs of 63."""
     stride = (width * bits + 7) // 8 & 0xFFFF
-    head = struct.pack("<BBBBHHHHHH", 10, 5, 1, bits, 0, 0, (width - 1) & 0xFFFF, (height - 1) & 0xFFFF, 72, 72)
-    return (head + bytes(49) + struct.pack("<BH", planes, stride)).ljust(128, b"\0") + _runs(b"\xff\0")
+    head = struct.pack(
+        "<BBBBHHHHHH", 10, 5, 1, bits, 0, 0, (width - 1) & 0xFFFF, (height - 1) & 0xFFFF, 72, 72
+    )
+    return (head + bytes(49) + struct.pack("<BH", planes, stride)).ljust(128, b"\0") + _runs(
+        b"\xff\0"
+    )
 
 
 def tga(width: int, height: int, kind: int = 10, depth: int = 24) -> bytes:
     """A TGA of runs of 128."""
-    head = struct.pack("<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, width & 0xFFFF, height & 0xFFFF, depth, 0)
+    head = struct.pack(
+        "<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, width & 0xFFFF, height & 0xFFFF, depth, 0
+    )
     return head + _runs(b"\xff" + bytes(depth // 8), 400_000)
 
 
 def sgi(width: int, height: int, channels: int = 3) -> bytes:
     """An SGI whose rows are all the same run."""
-    head = struct.pack(">HBBHHHHII", 474, 1, 1, 3, width & 0xFFFF, height & 0xFFFF, channels, 0, 255)
+    head = struct.pack(
+        ">HBBHHHHII", 474, 1, 1, 3, width & 0xFFFF, height & 0xFFFF, channels, 0, 255
+    )
     rows = min((height & 0xFFFF) * channels, 30_000)
     at = 512 + 8 * rows
     run = b"\x7f\0" * (width // 127 + 1) + b"\0"
@@ -140,38 +173,49 @@ def _sun(width: int, height: int) -> bytes:
 
 
 def _fli(width: int, height: int, frames: int = 1) -> bytes:
-    head = struct.pack("<IHHHHHHI", 128 + 16, 0xAF12, frames, width & 0xFFFF, height & 0xFFFF, 8, 3, 0)
+    head = struct.pack(
+        "<IHHHHHHI", 128 + 16, 0xAF12, frames, width & 0xFFFF, height & 0xFFFF, 8, 3, 0
+    )
     frame = struct.pack("<IHH8x", 16 + 8, 0xF1FA, 1) + struct.pack("<IHH", 8, 13, 0)
     return head.ljust(128, b"\0") + frame
 
 
 def _fits(width: int, height: int, bits: int = 8) -> bytes:
-    cards = [
-        "SIMPLE  =                    T", f"BITPIX  = {bits:20d}", "NAXIS   =                    2",
-        f"NAXIS1  = {width:20d}", f"NAXIS2  = {height:20d}", "END",
-    ]  # fmt: skip
-    return "".join(card.ljust(80) for card in cards).ljust(2880).encode() + bytes(5760)
+    cards = _cards(SIMPLE="T", BITPIX=bits, NAXIS=2, NAXIS1=width, NAXIS2=height)
+    return cards + bytes(5760)
 
 
 def _fits_squeezed() -> bytes:
     """The gzip of FITS that Pillow inflates whole."""
-    cards = [
-        "SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0",
-        "EXTEND  =                    T", "END",
-    ]  # fmt: skip
-    more = [
-        "XTENSION= 'BINTABLE'", "BITPIX  =                    8", "NAXIS   =                    2",
-        "NAXIS1  =                    8", "NAXIS2  =                    8", "PCOUNT  =              100",
-        "GCOUNT  =                    1", "ZIMAGE  =                    T", "ZCMPTYPE= 'GZIP_1  '",
-        "ZBITPIX =                    8", "ZNAXIS  =                    2", "ZNAXIS1 =                 8000",
-        "ZNAXIS2 =                 8000", "END",
-    ]  # fmt: skip
-    heads = [b"".join(c.ljust(80).encode() for c in part).ljust(2880) for part in (cards, more)]
-    return b"".join(heads) + bytes(64) + gzip.compress(bytes(1 << 30), 9)
+    head = _cards(SIMPLE="T", BITPIX=8, NAXIS=0, EXTEND="T")
+    table = _cards(
+        XTENSION="'BINTABLE'",
+        BITPIX=8,
+        NAXIS=2,
+        NAXIS1=8,
+        NAXIS2=8,
+        PCOUNT=100,
+        GCOUNT=1,
+        ZIMAGE="T",
+        ZCMPTYPE="'GZIP_1  '",
+        ZBITPIX=8,
+        ZNAXIS=2,
+        ZNAXIS1=8000,
+        ZNAXIS2=8000,
+    )
+    return head + table + bytes(64) + gzip.compress(bytes(1 << 30), 9, mtime=0)
+
+
+def _cards(**values: int | str) -> bytes:
+    cards = [f"{key:8}= {value:>20}".ljust(80) for key, value in values.items()]
+    return "".join([*cards, "END"]).ljust(2880).encode()
 
 
 def _xbm(width: int, height: int) -> bytes:
-    return b"#define a_width %d\n#define a_height %d\nstatic char a_bits[] = {\n" % (width, height) + b"0x00," * 20_000
+    return (
+        b"#define a_width %d\n#define a_height %d\nstatic char a_bits[] = {\n" % (width, height)
+        + b"0x00," * 20_000
+    )
 
 
 def _xpm(width: int, height: int, colors: int = 2) -> bytes:
@@ -180,7 +224,10 @@ def _xpm(width: int, height: int, colors: int = 2) -> bytes:
 
 
 def _im(width: int, height: int) -> bytes:
-    head = b"Image type: RGB image\r\nImage size (x*y): %d*%d\r\nFile size (no of images): 1\r\n" % (width, height)
+    head = (
+        b"Image type: RGB image\r\nImage size (x*y): %d*%d\r\nFile size (no of images): 1\r\n"
+        % (width, height)
+    )
     return head.ljust(511, b"\0") + b"\x1a" + bytes(4096)
 
 
@@ -192,7 +239,11 @@ def _spider(width: int, height: int) -> bytes:
 
 
 def _gbr(width: int, height: int) -> bytes:
-    return struct.pack(">IIIII4sI", 30, 2, width & 0xFFFFFFFF, height & 0xFFFFFFFF, 4, b"GIMP", 9) + b"a\0" + bytes(4096)
+    return (
+        struct.pack(">IIIII4sI", 30, 2, width & 0xFFFFFFFF, height & 0xFFFFFFFF, 4, b"GIMP", 9)
+        + b"a\0"
+        + bytes(4096)
+    )
 
 
 def _msp(width: int, height: int) -> bytes:
@@ -216,8 +267,16 @@ def _pixar(width: int, height: int) -> bytes:
 
 def _mcidas(width: int, height: int) -> bytes:
     words = [0] * 64
-    words[1], words[8], words[9], words[10], words[13] = 4, height & 0x7FFFFFFF, width & 0x7FFFFFFF, 1, 1
-    return struct.pack(">64i", *words).replace(b"\0\0\0\0\0\0\0\4", b"\0\0\0\0\0\0\0\4", 1) + bytes(4096)
+    words[1], words[8], words[9], words[10], words[13] = (
+        4,
+        height & 0x7FFFFFFF,
+        width & 0x7FFFFFFF,
+        1,
+        1,
+    )
+    return struct.pack(">64i", *words).replace(b"\0\0\0\0\0\0\0\4", b"\0\0\0\0\0\0\0\4", 1) + bytes(
+        4096
+    )
 
 
 def _ftex(width: int, height: int) -> bytes:
@@ -227,7 +286,9 @@ def _ftex(width: int, height: int) -> bytes:
 
 def _blp(width: int, height: int) -> bytes:
     head = b"BLP2" + struct.pack("<IBBBBII", 1, 2, 0, 0, 0, width & 0xFFFFFFFF, height & 0xFFFFFFFF)
-    return head + struct.pack("<16I16I", 1172, *[0] * 15, 4096, *[0] * 15) + bytes(1024) + bytes(4096)
+    return (
+        head + struct.pack("<16I16I", 1172, *[0] * 15, 4096, *[0] * 15) + bytes(1024) + bytes(4096)
+    )
 
 
 def _imt(width: int, height: int) -> bytes:
@@ -338,5 +399,8 @@ _BUILT = {
     "pcd": (".pcd", lambda: bytes(2048) + b"PCD_" + bytes(1534) + b"\2" + bytes(4096)),
     "wal": (".wal", lambda: b"a".ljust(32, b"\0") + struct.pack("<II", 9000, 9000) + bytes(99)),
     "tga-map-65535": (".tga", lambda: b"\xff\1\1\0\0\xff\xff\x20" + bytes(10) + bytes(300_000)),
-    "qoi-noise": (".qoi", lambda: b"qoif" + struct.pack(">IIBB", 64, 64, 4, 0) + bytes(range(256)) * 64),
+    "qoi-noise": (
+        ".qoi",
+        lambda: b"qoif" + struct.pack(">IIBB", 64, 64, 4, 0) + bytes(range(256)) * 64,
+    ),
 }

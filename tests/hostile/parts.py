@@ -21,7 +21,9 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_header(width: int, height: int, depth: int = 8, color: int = 2, interlace: int = 0) -> bytes:
+def png_header(
+    width: int, height: int, depth: int = 8, color: int = 2, interlace: int = 0
+) -> bytes:
     """IHDR."""
     head = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
     return png_chunk(b"IHDR", head)

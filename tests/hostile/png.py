@@ -58,10 +58,11 @@ def cases() -> list[Case]:
         _case("chunk-of-4-gigabytes", lambda: base()[:33] + b"\xff\xff\xff\xffIDAT"),
         _case("mng", lambda: b"\x8aMNG\r\n\x1a\n" + base()[8:]),
     ]
-    head = dict(width=64, height=64, depth=8, color=2, compression=0, filter=0, interlace=0)
-    for field, wide in [("width", 1), ("height", 1), *((f, 0) for f in list(head)[2:])]:
+    names = "width", "height", "depth", "color", "compression", "filter", "interlace"
+    head = dict(zip(names, (64, 64, 8, 2, 0, 0, 0)))
+    for field in names:
         for value in EXTREMES:
-            if wide or value < 256:
+            if field in ("width", "height") or value < 256:
                 found.append(_case(f"{field}-{value}", _said, {**head, field: value}))
     return found
 

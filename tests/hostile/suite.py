@@ -10,6 +10,8 @@ from hostile import exif, gif, isomedia, jpeg, jpeg2000, not_photos, others, png
 from hostile.case import Case
 from hostile.mutations import mutate
 
+# Endings of the formats that most photos have.
+_COMMON = (".jpg", ".png", ".webp", ".heic", ".avif", ".tif")
 FAMILIES = {
     "valid": valid, "jpeg": jpeg, "png": png, "gif": gif, "webp": webp, "isomedia": isomedia,
     "tiffs": tiffs, "jpeg2000": jpeg2000, "others": others, "exif": exif, "none": not_photos,
@@ -39,7 +41,7 @@ def mutant(seed: int) -> Case:
     base = rng.choice(_bases())
     other = rng.choice(_bases())
     if rng.random() < 0.5:  # half of them are of the formats that most photos have
-        base = rng.choice([case for case in _bases() if case.suffix in (".jpg", ".png", ".webp")])
+        base = rng.choice([case for case in _bases() if case.suffix in _COMMON])
     how, content = mutate(rng, _content(base), _content(other))
     for _ in range(rng.choice((0, 0, 0, 1, 3)) if how != "cut" else 0):
         content = mutate(rng, content or b"\0", _content(other))[1]

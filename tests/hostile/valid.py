@@ -198,9 +198,7 @@ def _shallow_png(bits: int) -> bytes:
     for place in range(8 // bits):
         packed |= grey[:, place :: 8 // bits] << (8 - bits * (place + 1))
     rows = b"".join(b"\0" + row.tobytes() for row in packed)
-    return png(
-        *picture().size, png_chunk(b"IDAT", zlib.compress(rows)), depth=bits, color=0
-    )
+    return png(*picture().size, png_chunk(b"IDAT", zlib.compress(rows)), depth=bits, color=0)
 
 
 def _own_png(color: int, depth: int, interlaced: int) -> bytes:
@@ -367,9 +365,7 @@ def own_tiff(
     }
     entries |= {322: (LONG, columns), 323: (LONG, rows)} if tiled else {278: (LONG, rows)}
     entries |= more or {}
-    return tiff(
-        dict(sorted(entries.items())), pieces, order=order, big=big, tiled=tiled
-    )
+    return tiff(dict(sorted(entries.items())), pieces, order=order, big=big, tiled=tiled)
 
 
 def _shape() -> tuple[int, int]:
@@ -409,7 +405,9 @@ def _orientations() -> list[Case]:
                 make = partial(
                     saved, laid(orientation), format, exif=head + exif(orientation, order)
                 )
-                kind = f"orientation-{orientation}-{format.lower()}-{'II' if order == '<' else 'MM'}"
+                kind = (
+                    f"orientation-{orientation}-{format.lower()}-{'II' if order == '<' else 'MM'}"
+                )
                 found.append(Case(f"valid/{kind}", make, suffix, "picture"))
         if features.check("avif"):
             make = partial(saved, laid(orientation), "AVIF", exif=exif(orientation))
