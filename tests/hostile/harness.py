@@ -93,11 +93,12 @@ class Door:
         path.unlink()
         outcome = Outcome(case, len(content), str(path), told)
         outcome.faults = faults_of(case, told, str(path), len(content), self._limits)
-        left = sorted(p.name for p in self._photos.rglob("*") if p != self._temporary)
+        left = [p for p in self._photos.rglob("*") if p != self._temporary]
         if self._mark.exists() or left:
             ran = self._mark.read_text().split() if self._mark.exists() else []
-            outcome.faults.append(f"payload: ran {ran}, left {left}")
-            self._mark.unlink(missing_ok=True)
+            outcome.faults.append(f"payload: ran {ran}, left {sorted(p.name for p in left)}")
+            for path in (self._mark, *left):
+                path.unlink(missing_ok=True)
         if keep and outcome.faults:
             keep.mkdir(parents=True, exist_ok=True)
             (keep / f"{case.kind.replace('/', '-')}{case.suffix}").write_bytes(content)

@@ -33,7 +33,7 @@ linux_only = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def outcomes():
-    cases = suite.photos(COUNT) if COUNT else suite.sample(400)
+    cases = suite.photos(COUNT) if COUNT else suite.sample(300)
     return list(run(cases, limits=Limits() if COUNT else PATIENT))
 
 
@@ -67,7 +67,7 @@ BAD = {
     "exit": "crash",
     "hang": "hang: more than",
     "spin": "hang",
-    "memory": "memory: 7",
+    "memory": "memory: 2",
     "all memory": "memory: asked for more",
     "exception": "exception: IndexError",
     "name": "name",
@@ -87,7 +87,7 @@ BAD = {
 @linux_only
 def test_the_harness_finds_each_fault_of_a_bad_door():
     cases = [Case(asked, asked.encode, ".jpg", "picture") for asked in BAD]
-    limits = Limits(dead=4)
+    limits = Limits(processor=0.5, memory=150, dead=6)
     found = {o.case.kind: o.faults for o in run(cases, limits=limits, door="hostile.bad_door")}
     assert found.keys() == BAD.keys()
     for asked, fault in BAD.items():
@@ -104,7 +104,7 @@ def stranger(tmp_path_factory):
         "none/empty-named-jpg", "none/postscript-named-jpg", "none/text-named-png",
         "jpeg/size-65500x65500-progressive", "jpeg/scans-20000-of-8000", "png/signature-alone",
         "png/flat-30000x30000-grey", "webp/lossless-16384x16384", "gif/screen-65535-frame-1",
-        "tiff/compression-5-strips", "jpeg2000/components-16384", "heic/grid-of-itself",
+        "tiff/compression-5-strips", "jpeg2000/components-16384",
     )  # fmt: skip
     cases = {case.kind: case for case in suite.built()}
     for kind in wanted:
