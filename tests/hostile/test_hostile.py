@@ -33,7 +33,7 @@ linux_only = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def outcomes():
-    cases = suite.photos(COUNT) if COUNT else suite.sample(300)
+    cases = suite.photos(COUNT) if COUNT else suite.sample(240)
     return list(run(cases, limits=Limits() if COUNT else PATIENT))
 
 
