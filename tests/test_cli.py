@@ -118,7 +118,11 @@ def test_reading_the_command_line_does_not_wait_for_torch():
         (["evaluate", "folder", "--photos", ".", "--system", "rmac,none"], "'none' is none of mac"),
         (
             ["evaluate", "folder", "--photos", ".", "--photo-scale", "nofile.csv:a:b"],
-            "a scale is a number above 0 or FILE.csv:NAME:SCALE",
+            "'--photo-scale': nofile.csv: cannot be read",
+        ),
+        (
+            ["evaluate", "folder", "--photos", ".", "--photo-scale", "-1"],
+            "a scale is a number or FILE.csv:NAME:SCALE",
         ),
         (["evaluate", "folder", "--photos", ".", "--scales", "1,0"], "scales are numbers above 0"),
         (["tune", ".", "--set", "pca__n_components=four"], "an axis is PATH=.*Python literals"),

@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_no_part_behind(engine, cache, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.warns(UserWarning, match="No space left"):
+    with pytest.warns(UserWarning, match="its disk is full"):
         fresh().runner(engine)
     assert [path for path in files(cache) if path.suffix != ".lock"] == []
 

@@ -49,15 +49,13 @@ def test_what_is_no_regular_file_is_refused_at_once_and_named(read, kind, tmp_pa
 
 def test_what_takes_the_place_of_a_file_before_it_is_opened_is_refused(tmp_path, monkeypatch):
     path = special_file(tmp_path / "photo.jpg", "named pipe")
-    regular = os.stat(__file__)
-    monkeypatch.setattr(os, "stat", lambda _: regular)
-    before = os.open(os.devnull, os.O_RDONLY)
-    with pytest.raises(FileError, match="named pipe"):
-        open_regular(path)
-    after = os.open(os.devnull, os.O_RDONLY)
-    os.close(before)
-    os.close(after)
-    assert after == before + 1  # no handle is left open
+    regular, closed, close = os.stat(__file__), [], os.close
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda *_, **__: regular)
+        patch.setattr(os, "close", lambda handle: closed.append(close(handle)))
+        with pytest.raises(FileError, match="named pipe"):
+            open_regular(path)
+    assert closed == [None]  # no handle is left open
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path):

@@ -105,13 +105,18 @@ class WeightsFile:
         return {str(key).removeprefix("module."): value for key, value in contents.items()}
 
 
+# Numbers of a tensor of which some stand for several; the largest layer of VGG16 has 103 million.
+_MOST_SHARED = 1 << 28
+
+
 def _has_its_numbers(tensor: torch.Tensor) -> bool:
-    """Whether a tensor's numbers are all there, and not one that stands for many, or none."""
+    """Whether a tensor's numbers are there, and not one of them for any number of others."""
     import torch
 
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
         return False
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    all_there = tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    return all_there or tensor.numel() <= _MOST_SHARED
 
 
 def sha256_of_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
