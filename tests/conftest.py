@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def pytest_configure(config):
     """Where a process for each core runs tests (`-n auto`), each computes in one thread."""
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # what the processes inherit
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell begins what it runs in the background, and processes inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SHARED = Path(os.environ.get("CMAC_SHARED", Path(__file__).parents[2] / "shared"))

@@ -20,9 +20,9 @@ from sklearn_cmac import (
     Query,
     SharedRegions,
     WholeRegion,
+    _opening,
     make_cmac_pipeline,
     make_rmac_pipeline,
-    pixels,
 )
 from sklearn_cmac.collection import describe_collection
 from sklearn_cmac.datasets import make_object_scenes
@@ -69,8 +69,10 @@ def test_a_file_that_is_decoded_once_gives_the_maps_of_single_sizes(tmp_path):
 def test_one_decoding_serves_all_sizes_that_need_its_detail(photo, tmp_path, monkeypatch):
     file = tmp_path / "photo.jpg"
     Image.fromarray(photo).save(file)
-    decoded, to_rgb = [], pixels._to_rgb
-    monkeypatch.setattr(pixels, "_to_rgb", lambda image: decoded.append(1) or to_rgb(image))
+    decoded, upright_rgb = [], _opening._upright_rgb
+    monkeypatch.setattr(
+        _opening, "_upright_rgb", lambda *image: decoded.append(1) or upright_rgb(*image)
+    )
     described(file, max_size=256, scales=(1, 0.75))
     assert len(decoded) == 1
 

@@ -66,7 +66,8 @@ def load_photo_folder(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>>     >>> from sklearn_cmac.datasets import load_photo_folder
+    >>> from PIL import Image
+    >>> from sklearn_cmac.datasets import load_photo_folder
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     (Path(folder) / "tower").mkdir()
     ...     Image.new("RGB", (64, 48)).save(Path(folder) / "tower" / "front.jpg")

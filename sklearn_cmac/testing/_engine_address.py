@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_cmac.collection import Stamp, open_store
+from sklearn_cmac.collection import Engine, Stamp, open_store
 from sklearn_cmac.testing._another_process import AnotherProcess, batch_of, batches_of
 from sklearn_cmac.testing._engine_case import Case, refusal
 
 _KILLS = 5
 N_PROCESSES = _KILLS + 2  # that all rules together need
 _WRITE = 0.05  # seconds that a write may take; later, those that it took
-_SETTLED = 0.2  # seconds after which a server has ended what a killed process had asked for
+_SETTLED = 0.4  # seconds in which a server goes on with what a killed process had asked for
 
 
 class StoreCase(Case):
@@ -167,8 +167,7 @@ def rule_killed_writer(case: StoreCase) -> None:
             time.sleep(2 * seconds * rng.random())  # within this write or the next
             for answer in other.kill():
                 written = _number(answer) + 1
-        time.sleep(_SETTLED)
-        case.engine = open_store(case.uri)
+        case.engine = _settled(case.uri)
         case.kept = batches_of(range(written))
         lost = [id_ for id_ in case.kept if id_ not in case.engine]
         assert not lost, f"what was acknowledged is there after a kill; these are not: {lost}"
@@ -181,6 +180,15 @@ def rule_killed_writer(case: StoreCase) -> None:
         seconds = time.perf_counter() - started
         case.check("after a kill, writing goes on")
         written += 1
+
+
+def _settled(uri: str) -> Engine:
+    """The store, once nothing is added to it any more."""
+    engine, before = open_store(uri), -1
+    while len(engine) != before:
+        before = len(engine)
+        time.sleep(_SETTLED)
+    return engine
 
 
 def _number(answer: int | list[str]) -> int:

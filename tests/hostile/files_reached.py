@@ -12,8 +12,6 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-import coverage
-
 LOADERS = (
     "datasets/_tables.py", "datasets/_ground_truth.py", "datasets/_plain_pickle.py",
     "datasets/_matlab.py", "datasets/_ilias.py", "datasets/_instre.py", "datasets/_landmarks.py",
@@ -26,6 +24,8 @@ LOADERS = (
 
 def main(n: int) -> None:
     """Open so many files, all in this process, and print a line for each loader."""
+    import coverage
+
     measured = coverage.Coverage(
         include=[f"*/sklearn_cmac/{name}" for name in LOADERS], data_file=None, branch=True
     )
