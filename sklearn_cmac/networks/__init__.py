@@ -5,6 +5,12 @@ of no pickle. Nothing here knows about the extractor, records or pipelines.
 """
 
 from sklearn_cmac.networks._converted import cache_folder
+from sklearn_cmac.networks._detectors import (
+    DETECTORS,
+    XFEAT_CHANNELS,
+    find_aliked_points,
+    get_detector,
+)
 from sklearn_cmac.networks._engines import (
     ENGINES,
     TORCH,
@@ -23,8 +29,10 @@ from sklearn_cmac.networks._registry import get_backbone, register_network
 from sklearn_cmac.networks._weights import WeightsFile
 
 __all__ = [
+    "DETECTORS",
     "ENGINES",
     "TORCH",
+    "XFEAT_CHANNELS",
     "Backbone",
     "ConversionError",
     "InferenceEngine",
@@ -37,7 +45,9 @@ __all__ = [
     "cache_folder",
     "choose_arithmetic",
     "choose_engine",
+    "find_aliked_points",
     "get_backbone",
+    "get_detector",
     "installed_engines",
     "pick_layer",
     "read_plain_contents",
