@@ -4,7 +4,14 @@ from sklearn_cmac.local._compact import pack_descriptors, unpack_descriptors
 from sklearn_cmac.local._extraction import LocalFeatureExtractor
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.local._fisher import FisherVector
+from sklearn_cmac.local._geometry import (
+    box_around,
+    find_homography,
+    find_similarity,
+    outline_in,
+)
 from sklearn_cmac.local._learned import LearnedFeatureExtractor
+from sklearn_cmac.local._matching import match_nearest
 from sklearn_cmac.local._words import VLAD, BagOfWords, count_words, sum_residuals
 
 __all__ = [
@@ -14,7 +21,12 @@ __all__ = [
     "LearnedFeatureExtractor",
     "LocalFeatureExtractor",
     "LocalFeatures",
+    "box_around",
     "count_words",
+    "find_homography",
+    "find_similarity",
+    "match_nearest",
+    "outline_in",
     "pack_descriptors",
     "sum_residuals",
     "unpack_descriptors",
