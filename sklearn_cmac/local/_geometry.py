@@ -180,8 +180,8 @@ def outline_in(matrix: np.ndarray, box: Box, photo_size: tuple[int, int]) -> np.
     Returns
     -------
     ndarray of float of shape (k, 2)
-        The corners (x, y) of a polygon in pixels of the photo, in the order of those of the box:
-        from the upper left, clockwise. None of it may be left.
+        The corners (x, y) of a polygon in pixels of the photo, one after the other, as those of
+        the box are clockwise. None of it may be left.
 
     References
     ----------
