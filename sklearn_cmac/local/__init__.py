@@ -11,7 +11,7 @@ from sklearn_cmac.local._geometry import (
     outline_in,
 )
 from sklearn_cmac.local._learned import LearnedFeatureExtractor
-from sklearn_cmac.local._matchers import NearestMatcher
+from sklearn_cmac.local._matchers import LightGlueMatcher, NearestMatcher
 from sklearn_cmac.local._matching import match_nearest
 from sklearn_cmac.local._words import VLAD, BagOfWords, count_words, sum_residuals
 
@@ -20,6 +20,7 @@ __all__ = [
     "BagOfWords",
     "FisherVector",
     "LearnedFeatureExtractor",
+    "LightGlueMatcher",
     "LocalFeatureExtractor",
     "LocalFeatures",
     "NearestMatcher",

@@ -23,6 +23,7 @@ from sklearn_cmac.networks._engines import (
     installed_engines,
     speed_advice,
 )
+from sklearn_cmac.networks._lightglue import Points, match_by_lightglue
 from sklearn_cmac.networks._plain_contents import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.networks._record import Backbone, Layer, pick_layer
 from sklearn_cmac.networks._registry import get_backbone, register_network
@@ -37,6 +38,7 @@ __all__ = [
     "ConversionError",
     "InferenceEngine",
     "Layer",
+    "Points",
     "Runner",
     "WeightsError",
     "WeightsFile",
@@ -49,6 +51,7 @@ __all__ = [
     "get_backbone",
     "get_detector",
     "installed_engines",
+    "match_by_lightglue",
     "pick_layer",
     "read_plain_contents",
     "register_network",
