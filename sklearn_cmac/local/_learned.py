@@ -8,10 +8,9 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
+from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
 from sklearn_cmac.local._compact import (
     FORMATS,
     pack_descriptors,

@@ -8,8 +8,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
 
+from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.local._matching import match_nearest
 from sklearn_cmac.networks import Points, best_device, match_by_lightglue
