@@ -22,8 +22,7 @@ import numpy as np
 from sklearn_cmac import LearnedFeatureExtractor, LocalFeatureExtractor
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac.datasets import load_photo_folder
-from sklearn_cmac.local import LightGlueMatcher, NearestMatcher
-from sklearn_cmac.search import SpatialVerification
+from sklearn_cmac.search import LightGlueMatcher, NearestMatcher, SpatialVerification
 
 Pair = tuple[int, int]
 _HEAD = ["features", "bytes", "matcher", "tolerance", "ms", "above all", "at", "above 99%", "at"]

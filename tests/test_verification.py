@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_cmac import (
+    LearnedFeatureExtractor,
     LocalFeatureExtractor,
     LocalFeatures,
     make_bow_pipeline,
@@ -16,8 +17,10 @@ from sklearn_cmac import (
 )
 from sklearn_cmac.datasets import as_benchmark, make_object_scenes
 from sklearn_cmac.evaluation import evaluate
+from sklearn_cmac.persistence import load_pipeline, save_pipeline
 from sklearn_cmac.reranking._verification import matching_pairs
 from sklearn_cmac.search import (
+    LightGlueMatcher,
     Localization,
     RegionMatching,
     RetrievalIndex,
@@ -281,6 +284,16 @@ def test_a_matcher_of_ones_own_says_what_matches(learned):
     query, photo, _ = learned
     step = SpatialVerification(Planted(), matcher=InOrder(), transform="homography")
     assert step.compare(query, [photo])[0].n_inliers == 30
+
+
+def test_a_file_keeps_the_extractor_and_the_matcher(tmp_path):
+    step = SpatialVerification(
+        LearnedFeatureExtractor("aliked-n16"), matcher=LightGlueMatcher(max_features=256)
+    )
+    save_pipeline(step, tmp_path / "step.cmac")
+    loaded = load_pipeline(tmp_path / "step.cmac")
+    assert repr(loaded) == repr(step)
+    assert repr(clone(step).set_params(matcher__max_features=9).matcher).endswith("features=9)")
 
 
 def test_processes_change_nothing(scenes, extractor):

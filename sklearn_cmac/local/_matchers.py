@@ -27,7 +27,7 @@ class NearestMatcher(BaseEstimator):
     --------
     >>> import numpy as np
     >>> from sklearn_cmac import LocalFeatures
-    >>> from sklearn_cmac.local import NearestMatcher
+    >>> from sklearn_cmac.search import NearestMatcher
     >>> query = LocalFeatures(np.zeros((2, 2)), np.eye(2))
     >>> NearestMatcher().match(query, [query])
     [array([[0, 0],
@@ -85,8 +85,7 @@ class LightGlueMatcher(BaseEstimator):
     Examples
     --------
     >>> from sklearn_cmac import LearnedFeatureExtractor
-    >>> from sklearn_cmac.local import LightGlueMatcher
-    >>> from sklearn_cmac.search import SpatialVerification
+    >>> from sklearn_cmac.search import LightGlueMatcher, SpatialVerification
     >>> extractor = LearnedFeatureExtractor("aliked-n16", store="features/")
     >>> SpatialVerification(extractor, matcher=LightGlueMatcher()).needs
     frozenset({'photos'})

@@ -170,9 +170,6 @@ class SpatialVerification(RerankingStep):
         Or another transformer from photos to `LocalFeatures`. Default:
         ``LocalFeatureExtractor()``. Finding a photo's features takes longer than comparing them,
         so with more than a few queries give it a `store`.
-    matcher : matcher of `sklearn_cmac.local`, optional
-        Says which features match. Default: by their `ratio`, and those of a network by
-        ``NearestMatcher()``.
     n_candidates : int, default=100
         So many of the photos ranked first.
     ratio : float, default=0.8
@@ -197,6 +194,9 @@ class SpatialVerification(RerankingStep):
         Photos verified at once, through joblib.
     verbose : bool or int, default=False
         Whether to show a progress bar.
+    matcher : NearestMatcher or LightGlueMatcher, optional
+        Or another object with such a `match`, which says which features match. Default: by
+        their `ratio`, and those of a network by ``NearestMatcher()``.
 
     Notes
     -----

@@ -1,6 +1,7 @@
 """Rank a collection of photos by a query."""
 
 from sklearn_cmac.collection import Collection, RegionTable, describe_collection
+from sklearn_cmac.local import LightGlueMatcher, NearestMatcher
 from sklearn_cmac.reranking import (
     CandidateNeighbors,
     Chain,
@@ -36,7 +37,9 @@ __all__ = [
     "DescribedQuery",
     "Diffusion",
     "IndexReport",
+    "LightGlueMatcher",
     "Localization",
+    "NearestMatcher",
     "QueryExpansion",
     "RankedList",
     "ReciprocalNeighbors",
