@@ -184,7 +184,7 @@ class SpatialVerification(RerankingStep):
         side. Default: 0.01; for features of a network 0.006.
     min_inliers : int, optional
         Fewer features that agree count as none: some always do by chance. Photos with equally
-        many, or none, keep their order. Default: 6; for features of a network 16.
+        many, or none, keep their order. Default: 6; for features of a network 8.
     max_trials : int, default=500
         Of RANSAC, for each query and photo.
     random_state : int or None, default=0
@@ -400,7 +400,7 @@ class _Defaults(NamedTuple):
 
 def _defaults_for(features: LocalFeatures) -> _Defaults:
     if _is_learned(features):
-        return _Defaults("homography", 0.006, 16)
+        return _Defaults("homography", 0.006, 8)
     return _Defaults("affine", 0.01, 6)
 
 
