@@ -109,6 +109,7 @@ ARGUMENTS = {
         "openvino",
     ],
     "timm_networks.py": ["--networks", "mobilenetv3_small_050", "levit_128s"],
+    "verification.py": [*STORE, "--pairs", "2", "--aliked-pairs", "1"],
     "paper/__main__.py": NETWORK,
     "paper/all_partitions.py": ["--max-size", "256", "--plot", "figure.png"],
     "paper/all_regions.py": [*CLUSTERS, "--plot", "figure.png"],

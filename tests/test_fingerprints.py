@@ -37,6 +37,8 @@ from sklearn_cmac import (
     make_mac_pipeline,
 )
 from sklearn_cmac.fingerprints import NUMERICS, fingerprint, fingerprint_photo
+from sklearn_cmac.local._compact import pack_descriptors, pack_positions
+from sklearn_cmac.local._xfeat import read_xfeat_map
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
@@ -224,7 +226,7 @@ def test_memory_runs_a_step_once(tmp_path, pixels, monkeypatch):
 # -- numerics ---------------------------------------------------------------------------------
 
 GOLDEN = Path(__file__).with_name("golden.json")
-FROM_PIXELS = {"network", "window", "sift"}
+FROM_PIXELS = {"network", "window", "sift", "xfeat"}
 
 
 def waves(*shape):
@@ -296,6 +298,9 @@ def computed():
     found["sum"] = summary(L2Aggregator().fit(pooled).transform(pooled))
     (features,) = LocalFeatureExtractor().fit([]).transform([pixels])
     found["sift"] = summary(features.positions, features.descriptors)
+    points, descriptors, scores = read_xfeat_map(9 * waves(6, 8, 130) - 4.5, 100)
+    packed = pack_descriptors(descriptors, "int8"), pack_positions(points, (64, 48))
+    found["xfeat"] = summary(points, descriptors, scores, *packed)
     return found
 
 

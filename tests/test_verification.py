@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_cmac import (
+    LearnedFeatureExtractor,
     LocalFeatureExtractor,
     LocalFeatures,
     make_bow_pipeline,
@@ -16,8 +17,10 @@ from sklearn_cmac import (
 )
 from sklearn_cmac.datasets import as_benchmark, make_object_scenes
 from sklearn_cmac.evaluation import evaluate
+from sklearn_cmac.persistence import load_pipeline, save_pipeline
 from sklearn_cmac.reranking._verification import matching_pairs
 from sklearn_cmac.search import (
+    LightGlueMatcher,
     Localization,
     RegionMatching,
     RetrievalIndex,
@@ -224,6 +227,73 @@ def test_few_features_that_agree_count_as_none_and_each_photo_is_looked_at_once(
     assert sorted(map(photos.index, planted.asked_[2:])) == [0, 1, 2]
     retriever.set_params(verify__min_inliers=3)
     assert retriever.rank([query], photos)[0].scores.tolist() == [8, 5, 0]
+
+
+VIEW = np.array([[0.9, 0.2, 40.0], [-0.1, 0.8, 60.0], [2e-4, -1e-4, 1.0]])
+
+
+def seen(points, view):
+    """Where a view takes points, by homogeneous coordinates."""
+    x, y, depth = view @ np.column_stack([points, np.ones(len(points))]).T
+    return np.stack([x, y], axis=1) / depth[:, None]
+
+
+@pytest.fixture
+def learned(rng):
+    """Two photos of one thing by a network's features, and one of something else."""
+    n = 40
+    descriptors = np.eye(2 * n, dtype=np.float32)
+    first = rng.uniform(50, 350, (n, 2))
+    placed = {"query": first, "other view": seen(first, VIEW), "else": rng.uniform(0, 400, (n, 2))}
+    return [
+        LocalFeatures(places, descriptors[:n], name, (400, 400), np.ones(n, np.float32))
+        for name, places in placed.items()
+    ]
+
+
+def test_features_of_a_network_are_verified_by_a_homography(learned):
+    pytest.importorskip("poselib", reason="needs pip install sklearn-cmac[verify]")
+    query, *photos = learned
+    (ranked,) = verify(SpatialVerification(Planted()), [query], photos[::-1])
+    assert ranked.order.tolist() == [1, 0]
+    assert ranked.scores.tolist() == [40, 0]
+    match, _ = SpatialVerification(Planted()).compare(query, photos)
+    assert match.n_inliers == 40
+    np.testing.assert_allclose(match.matrix / match.matrix[2, 2], VIEW, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(match.pairs, np.stack([query.positions, photos[0].positions], 1))
+
+
+def test_the_box_of_a_match_is_where_the_query_lies_as_far_as_it_is_in_the_photo(learned):
+    """By SIFT's way, so that no matcher is needed: moved by (100, 30) in a photo of 400 pixels."""
+    query, *_ = learned
+    moved = LocalFeatures(query.positions + (100, 30), query.descriptors, "moved", (400, 400))
+    (match,) = SpatialVerification(Planted()).compare(query, [moved])
+    np.testing.assert_allclose(match.box, (100, 30, 400, 400), atol=1e-3)
+    assert len(match.outline) == 4
+    nothing = LocalFeatures(np.empty((0, 2)), np.empty((0, 80)), "nothing", (400, 400))
+    (match,) = SpatialVerification(Planted()).compare(query, [nothing])
+    assert (match.n_inliers, match.matrix, match.box) == (0, None, None)
+    assert match.outline.shape == match.pairs.shape[:1] + (2,) == (0, 2)
+
+
+def test_a_matcher_of_ones_own_says_what_matches(learned):
+    class InOrder:
+        def match(self, query, photos):
+            return [np.repeat(np.arange(len(query))[:30, None], 2, axis=1) for _ in photos]
+
+    query, photo, _ = learned
+    step = SpatialVerification(Planted(), matcher=InOrder(), transform="homography")
+    assert step.compare(query, [photo])[0].n_inliers == 30
+
+
+def test_a_file_keeps_the_extractor_and_the_matcher(tmp_path):
+    step = SpatialVerification(
+        LearnedFeatureExtractor("aliked-n16"), matcher=LightGlueMatcher(max_features=256)
+    )
+    save_pipeline(step, tmp_path / "step.cmac")
+    loaded = load_pipeline(tmp_path / "step.cmac")
+    assert repr(loaded) == repr(step)
+    assert repr(clone(step).set_params(matcher__max_features=9).matcher).endswith("features=9)")
 
 
 def test_processes_change_nothing(scenes, extractor):

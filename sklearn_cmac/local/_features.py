@@ -26,6 +26,8 @@ class LocalFeatures:
         The photo's name.
     photo_size : (width, height)
         Pixels of the photo.
+    scores : ndarray of shape (n,), optional
+        How good each of them is by the network that found it.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class LocalFeatures:
     descriptors: np.ndarray
     name: str = ""
     photo_size: tuple[int, int] = (0, 0)
+    scores: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.descriptors)
@@ -70,7 +73,12 @@ class LocalFeatures:
         """
         x0, y0, x1, y1 = check_box_inside(box, self.photo_size, self.name)
         inside = ((self.positions >= (x0, y0)) & (self.positions <= (x1, y1))).all(axis=1)
-        return replace(self, positions=self.positions[inside], descriptors=self.descriptors[inside])
+        return replace(
+            self,
+            positions=self.positions[inside],
+            descriptors=self.descriptors[inside],
+            scores=None if self.scores is None else self.scores[inside],
+        )
 
 
 def _has_descriptors(item: object) -> bool:

@@ -5,6 +5,12 @@ of no pickle. Nothing here knows about the extractor, records or pipelines.
 """
 
 from sklearn_cmac.networks._converted import cache_folder
+from sklearn_cmac.networks._detectors import (
+    DETECTORS,
+    XFEAT_CHANNELS,
+    find_aliked_points,
+    get_detector,
+)
 from sklearn_cmac.networks._engines import (
     ENGINES,
     TORCH,
@@ -17,18 +23,22 @@ from sklearn_cmac.networks._engines import (
     installed_engines,
     speed_advice,
 )
+from sklearn_cmac.networks._lightglue import Points, match_by_lightglue
 from sklearn_cmac.networks._plain_contents import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.networks._record import Backbone, Layer, pick_layer
 from sklearn_cmac.networks._registry import get_backbone, register_network
 from sklearn_cmac.networks._weights import WeightsFile
 
 __all__ = [
+    "DETECTORS",
     "ENGINES",
     "TORCH",
+    "XFEAT_CHANNELS",
     "Backbone",
     "ConversionError",
     "InferenceEngine",
     "Layer",
+    "Points",
     "Runner",
     "WeightsError",
     "WeightsFile",
@@ -37,8 +47,11 @@ __all__ = [
     "cache_folder",
     "choose_arithmetic",
     "choose_engine",
+    "find_aliked_points",
     "get_backbone",
+    "get_detector",
     "installed_engines",
+    "match_by_lightglue",
     "pick_layer",
     "read_plain_contents",
     "register_network",

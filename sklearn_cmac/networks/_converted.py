@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Raised when a network is converted in another way.
 _VERSION = 1
-_MAKERS = ("torch", "torchvision", "timm")
+_MAKERS = ("torch", "torchvision", "timm", "kornia")
 _TOLERANCE = 1e-4  # of the largest activation
 _LEAST_COSINE = 0.9  # of a map in a short number format; noise has .99, and real photos more
 _REASON = "reason"

@@ -102,10 +102,17 @@ def get_backbone(
     >>> backbone.layer, backbone.channels, backbone.stride
     ('layer4', 2048, 32)
     """
+    return backbone_of(_find_maker(name), name, weights, layer)
+
+
+def backbone_of(
+    make: Maker, name: str, weights: str | os.PathLike[str] | None, layer: str
+) -> Backbone:
+    """What a maker makes: once for all that ask for the same, until the file is exchanged."""
     weights = None if weights is None else os.fspath(weights)
     # The state of the file tells one from another under the same path.
     state = None if weights is None else file_state(weights)
-    return _cached_backbone(_find_maker(name), name, weights, layer, state)
+    return _cached_backbone(make, name, weights, layer, state)
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ from sklearn_cmac.reranking._named import EXPANSION, RERANKING, make_chain
 from sklearn_cmac.reranking._reciprocal import ReciprocalNeighbors
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
 from sklearn_cmac.reranking._verification import (
+    SpatialMatch,
     SpatialVerification,
     find_transform,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "RegionMatch",
     "RegionMatching",
     "RerankingStep",
+    "SpatialMatch",
     "SpatialVerification",
     "augment_database",
     "embed_distances",

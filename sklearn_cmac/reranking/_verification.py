@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -19,8 +20,15 @@ from sklearn_cmac._flow import in_order
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac._scikit_learn import HasMethods, Interval, StrOptions
 from sklearn_cmac.collection import Collection
-from sklearn_cmac.local import LocalFeatureExtractor, LocalFeatures
-from sklearn_cmac.photos import PhotoError
+from sklearn_cmac.local import (
+    LocalFeatureExtractor,
+    LocalFeatures,
+    NearestMatcher,
+    box_around,
+    find_homography,
+    outline_in,
+)
+from sklearn_cmac.photos import Box, Item, PhotoError, Query
 from sklearn_cmac.reranking._step import (
     DescribedQuery,
     RankedList,
@@ -121,6 +129,34 @@ def _is_plausible(model: Any, *points: np.ndarray) -> bool:
     return bool(1 / _AREA < area < _AREA)
 
 
+@dataclass(frozen=True, eq=False)
+class SpatialMatch:
+    """How the local features of a query lie in a photo.
+
+    Parameters
+    ----------
+    n_inliers : int
+        How many features agree with one map of the plane.
+    matrix : ndarray of shape (3, 3), or None
+        That map, from pixels of the query's photo to those of the photo, of points (x, y, 1).
+    pairs : ndarray of shape (n_inliers, 2, 2)
+        Where each of these features is: (x, y) in the query's photo, and in the photo.
+    outline : ndarray of shape (k, 2)
+        The polygon in the photo onto which the query's box falls, cut off at the photo's sides.
+        None of it may be left.
+    """
+
+    n_inliers: int
+    matrix: np.ndarray | None
+    pairs: np.ndarray
+    outline: np.ndarray
+
+    @property
+    def box(self) -> Box | None:
+        """The upright box (x0, y0, x1, y1) around the outline, in pixels of the photo."""
+        return box_around(self.outline)
+
+
 class SpatialVerification(RerankingStep):
     """Sort the first photos by how many local features lie in them as they do in the query.
 
@@ -130,24 +166,25 @@ class SpatialVerification(RerankingStep):
 
     Parameters
     ----------
-    extractor : LocalFeatureExtractor, optional
+    extractor : LocalFeatureExtractor or LearnedFeatureExtractor, optional
         Or another transformer from photos to `LocalFeatures`. Default:
         ``LocalFeatureExtractor()``. Finding a photo's features takes longer than comparing them,
         so with more than a few queries give it a `store`.
     n_candidates : int, default=100
         So many of the photos ranked first.
     ratio : float, default=0.8
-        Features match that are each other's nearest. One of the query is left out if its nearest
-        is not nearer than this share of the distance to the second nearest (Lowe 2004, section
-        7.1), unless it equals its nearest. 1 leaves none out for that.
-    transform : {"affine", "similarity"}, default="affine"
-        What map of the plane.
-    tolerance : float, default=0.01
+        Without a matcher, features match that are each other's nearest. One of the query is left
+        out if its nearest is not nearer than this share of the distance to the second nearest
+        (Lowe 2004, section 7.1), unless it equals its nearest. 1 leaves none out for that.
+    transform : {"affine", "similarity", "homography"}, optional
+        What map of the plane. Default: "affine"; for features of a network "homography", which
+        two views of a plane differ by, and of few features a similarity.
+    tolerance : float, optional
         How far from where the map takes it a feature may lie, as a share of the photo's long
-        side.
-    min_inliers : int, default=6
+        side. Default: 0.01; for features of a network 0.006.
+    min_inliers : int, optional
         Fewer features that agree count as none: some always do by chance. Photos with equally
-        many, or none, keep their order.
+        many, or none, keep their order. Default: 6; for features of a network 8.
     max_trials : int, default=500
         Of RANSAC, for each query and photo.
     random_state : int or None, default=0
@@ -157,11 +194,15 @@ class SpatialVerification(RerankingStep):
         Photos verified at once, through joblib.
     verbose : bool or int, default=False
         Whether to show a progress bar.
+    matcher : NearestMatcher or LightGlueMatcher, optional
+        Or another object with such a `match`, which says which features match. Default: by
+        their `ratio`, and those of a network by ``NearestMatcher()``.
 
     Notes
     -----
-    It needs scikit-image: ``pip install sklearn-cmac[local]``. A photo that has no features is
-    never moved forward.
+    It needs scikit-image for SIFT, ``pip install sklearn-cmac[local]``, and
+    ``sklearn-cmac[verify]`` for features of networks and for homographies. A photo that has no
+    features is never moved forward.
 
     References
     ----------
@@ -182,11 +223,12 @@ class SpatialVerification(RerankingStep):
         "extractor": [HasMethods("transform"), None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "ratio": [Interval(Real, 0, 1, closed="right")],
-        "transform": [StrOptions({"affine", "similarity"})],
-        "tolerance": [Interval(Real, 0, None, closed="neither")],
-        "min_inliers": [Interval(Integral, 1, None, closed="left")],
+        "transform": [StrOptions({"affine", "similarity", "homography"}), None],
+        "tolerance": [Interval(Real, 0, None, closed="neither"), None],
+        "min_inliers": [Interval(Integral, 1, None, closed="left"), None],
         "max_trials": [Interval(Integral, 1, None, closed="left")],
         "random_state": [Interval(Integral, 0, None, closed="left"), None],
+        "matcher": [HasMethods("match"), None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -196,13 +238,14 @@ class SpatialVerification(RerankingStep):
         extractor: Any = None,
         n_candidates: int = 100,
         ratio: float = 0.8,
-        transform: str = "affine",
-        tolerance: float = 0.01,
-        min_inliers: int = 6,
+        transform: str | None = None,
+        tolerance: float | None = None,
+        min_inliers: int | None = None,
         max_trials: int = 500,
         random_state: int | None = 0,
         n_jobs: int | None = None,
         verbose: bool | int = False,
+        matcher: Any = None,
     ):
         self.extractor = extractor
         self.n_candidates = n_candidates
@@ -214,6 +257,56 @@ class SpatialVerification(RerankingStep):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.matcher = matcher
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What was pickled before there was such a parameter.
+        super().__setstate__({"matcher": None, **state})
+
+    def compare(self, query: Item, photos: Sequence[Item]) -> list[SpatialMatch]:
+        """How the features of a query lie in photos, such as those that a search found.
+
+        Parameters
+        ----------
+        query : photo or Query
+        photos : sequence of photos
+
+        Returns
+        -------
+        list of SpatialMatch
+
+        Raises
+        ------
+        PhotoError
+            If a photo cannot be used.
+
+        Examples
+        --------
+        >>> from sklearn_cmac.datasets import make_object_scenes
+        >>> from sklearn_cmac.search import SpatialVerification
+        >>> scenes = make_object_scenes(1, 2, 0, size=(320, 240)).photos
+        >>> (match,) = SpatialVerification().compare(scenes[0].as_query(), scenes[1:])
+        >>> match.n_inliers > 6, len(match.outline)
+        (True, 4)
+        """
+        self._validate_params()
+        extractor = self._extractor()
+        (asked,) = extractor.transform([query])
+        width, height = asked.photo_size
+        box = query.box if isinstance(query, Query) else (0, 0, width, height)
+        found = (self._match(features, [asked])[0] for features in extractor.transform(photos))
+        return [
+            SpatialMatch(
+                len(pairs),
+                matrix,
+                pairs,
+                np.empty((0, 2)) if matrix is None else outline_in(matrix, box, size),
+            )
+            for matrix, pairs, size in found
+        ]
+
+    def _extractor(self) -> Any:
+        return LocalFeatureExtractor() if self.extractor is None else self.extractor
 
     def rerank(
         self,
@@ -225,7 +318,7 @@ class SpatialVerification(RerankingStep):
         """As for every step."""
         if not queries:
             return list(rankings)
-        extractor = LocalFeatureExtractor() if self.extractor is None else self.extractor
+        extractor = self._extractor()
         asked = extractor.transform([query.photo for query in queries])
         first = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
         asking = askers(rankings, self.n_candidates)
@@ -257,20 +350,62 @@ class SpatialVerification(RerankingStep):
     def _verify(self, extractor: Any, queries: list[LocalFeatures], photo: Any) -> list[int]:
         """How many features of a photo agree with each query."""
         (features,) = extractor.transform([photo])
-        return [self._count_inliers(query, features) for query in queries]
+        least = self.min_inliers or _defaults_for(features).min_inliers
+        counts = [len(pairs) for _, pairs, _ in self._match(features, queries)]
+        return [count if count >= least else 0 for count in counts]
 
-    def _count_inliers(self, query: LocalFeatures, photo: LocalFeatures) -> int:
-        pairs = matching_pairs(query.descriptors, photo.descriptors, self.ratio)
-        _, inliers = find_transform(
-            query.positions[pairs[:, 0]],
-            photo.positions[pairs[:, 1]],
-            self.tolerance * max(photo.photo_size),
-            self.transform,
-            self.max_trials,
-            self.random_state,
+    def _match(
+        self, photo: LocalFeatures, queries: list[LocalFeatures]
+    ) -> list[tuple[np.ndarray | None, np.ndarray, tuple[int, int]]]:
+        """For each query the map (3, 3), the places (n, 2, 2) that agree, and the photo's size."""
+        found = []
+        for query, pairs in zip(queries, self._pairs(photo, queries)):
+            places = np.stack([query.positions[pairs[:, 0]], photo.positions[pairs[:, 1]]], axis=1)
+            matrix, inliers = self._find_map(places, photo)
+            found.append((matrix, places[inliers], photo.photo_size))
+        return found
+
+    def _pairs(self, photo: LocalFeatures, queries: list[LocalFeatures]) -> list[np.ndarray]:
+        """Positions (k, 2) in each query and in the photo of features that match."""
+        matcher = self.matcher
+        if matcher is None and _is_learned(photo):
+            matcher = NearestMatcher()
+        if matcher is None:
+            return [matching_pairs(q.descriptors, photo.descriptors, self.ratio) for q in queries]
+        # Of one photo and many queries, as of one query and many photos.
+        return [pairs[:, ::-1] for pairs in matcher.match(photo, queries)]
+
+    def _find_map(
+        self, places: np.ndarray, photo: LocalFeatures
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        defaults = _defaults_for(photo)
+        transform = self.transform or defaults.transform
+        tolerance = (self.tolerance or defaults.tolerance) * max(photo.photo_size)
+        source, target = places[:, 0], places[:, 1]
+        if transform == "homography":
+            return find_homography(source, target, tolerance, self.max_trials, self.random_state)
+        matrix, inliers = find_transform(
+            source, target, tolerance, transform, self.max_trials, self.random_state
         )
-        count = int(inliers.sum())
-        return count if count >= self.min_inliers else 0
+        return None if matrix is None else np.vstack([matrix, [0, 0, 1]]), inliers
+
+
+class _Defaults(NamedTuple):
+    """What is used where a parameter is None."""
+
+    transform: str
+    tolerance: float
+    min_inliers: int
+
+
+def _defaults_for(features: LocalFeatures) -> _Defaults:
+    if _is_learned(features):
+        return _Defaults("homography", 0.006, 8)
+    return _Defaults("affine", 0.01, 6)
+
+
+def _is_learned(features: LocalFeatures) -> bool:
+    return features.scores is not None
 
 
 def matching_pairs(query: np.ndarray, photo: np.ndarray, ratio: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Rank a collection of photos by a query."""
 
 from sklearn_cmac.collection import Collection, RegionTable, describe_collection
+from sklearn_cmac.local import LightGlueMatcher, NearestMatcher
 from sklearn_cmac.reranking import (
     CandidateNeighbors,
     Chain,
@@ -14,6 +15,7 @@ from sklearn_cmac.reranking import (
     RegionMatch,
     RegionMatching,
     RerankingStep,
+    SpatialMatch,
     SpatialVerification,
     augment_database,
     embed_distances,
@@ -35,7 +37,9 @@ __all__ = [
     "DescribedQuery",
     "Diffusion",
     "IndexReport",
+    "LightGlueMatcher",
     "Localization",
+    "NearestMatcher",
     "QueryExpansion",
     "RankedList",
     "ReciprocalNeighbors",
@@ -46,6 +50,7 @@ __all__ = [
     "RetrievalIndex",
     "Retriever",
     "SearchResult",
+    "SpatialMatch",
     "SpatialVerification",
     "UpdateReport",
     "augment_database",

