@@ -101,6 +101,10 @@ def test_no_photo_weighs_more_than_the_query():
     expected = np.array([1.8, 0.6 + 0.2, 0])
     np.testing.assert_allclose(ranked.query, expected / np.hypot(1.8, 0.8), rtol=1e-6)
     assert ranked.scores[:2].tolist() == [250, 20]
+    step = VerifiedExpansion(Known({"a": 250, "d": 20}), full_weight=20)
+    expected = np.array([1.8, 0.6 + 1, 0])
+    ranked = ask(step, collection(PHOTOS), QUERY)
+    np.testing.assert_allclose(ranked.query, expected / np.hypot(1.8, 1.6), rtol=1e-6)
 
 
 def test_verified_photos_come_first_by_inliers_and_equal_ones_as_they_were_found():

@@ -24,8 +24,6 @@ from sklearn_cmac.reranking._step import (
 )
 from sklearn_cmac.reranking._verification import SpatialVerification
 
-_MOST = 100  # inliers, from which on a photo weighs as much as the query
-
 # Of one query: how many features of each photo that it was compared with agree, 0 of those that
 # were not verified, and nan of those that could not be looked at.
 _Inliers = dict[str, float]
@@ -49,14 +47,20 @@ class VerifiedExpansion(RerankingStep):
         photos that are by chance draw the query away from its object. Give its extractor a
         `store`, or features are found anew in each round.
     n_rounds : int, default=2
-        The first does most where many candidates are verified, more do where few are.
+        The first does most; a second reaches photos behind the first candidates.
+    full_weight : int, default=100
+        With so many inliers or more, a photo weighs as much as the query, and with fewer that
+        share of it. Lower it for an extractor that finds few features.
 
     Notes
     -----
     The query is the sum of what was searched with and the descriptors of all verified photos,
-    each times min(inliers, 100) / 100, at unit length. Photos that cannot be looked at again
-    keep the rank that the last search gave them. Windows of a `Localization` before it are not
-    used: descriptors are those of whole photos.
+    each times min(inliers, full_weight) / full_weight, at unit length. Photos that cannot be
+    looked at again keep the rank that the last search gave them.
+
+    Of steps before it only the candidates remain, and where nothing is verified the ranking, so
+    `RegionMatching` and `CandidateNeighbors` do more behind it. Windows of a `Localization` are
+    not used: descriptors are those of whole photos.
 
     References
     ----------
@@ -77,11 +81,15 @@ class VerifiedExpansion(RerankingStep):
     _parameter_constraints: dict = {
         "verifier": [RerankingStep, None],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
+        "full_weight": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, verifier: RerankingStep | None = None, n_rounds: int = 2):
+    def __init__(
+        self, verifier: RerankingStep | None = None, n_rounds: int = 2, full_weight: int = 100
+    ):
         self.verifier = verifier
         self.n_rounds = n_rounds
+        self.full_weight = full_weight
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -112,7 +120,9 @@ class VerifiedExpansion(RerankingStep):
             asking = self._verify(queries, found, inliers, collection, prepared)
             if not asking:
                 break
-            expanded = np.stack([_expand(rankings[q].query, inliers[q], engine) for q in asking])
+            expanded = np.stack(
+                [self._expand(rankings[q].query, inliers[q], engine) for q in asking]
+            )
             longest = max(len(rankings[q]) for q in asking)
             again = search_again(engine, [queries[q] for q in asking], expanded, longest)
             for q, ranked in zip(asking, again):
@@ -146,6 +156,12 @@ class VerifiedExpansion(RerankingStep):
             inliers[q].update(zip(ranked.ids.tolist(), ranked.scores.tolist()))
         return [q for q, ranked in zip(asking, verified) if (ranked.scores > 0).any()]
 
+    def _expand(self, query: np.ndarray, inliers: _Inliers, engine: Engine) -> np.ndarray:
+        """Unit vector (D,) along a query and its verified photos."""
+        counts = _of_verified(inliers)
+        shares = np.array(list(counts.values()), np.float32) / self.full_weight
+        return weighted_mean(query, engine.get(list(counts)), np.minimum(shares, 1), alpha=1)
+
     def _verifier(self) -> RerankingStep:
         return SpatialVerification() if self.verifier is None else self.verifier
 
@@ -161,13 +177,6 @@ def _not_in(ranked: RankedList, compared: _Inliers) -> RankedList:
 
 def _of_verified(inliers: _Inliers) -> _Inliers:
     return {id_: count for id_, count in inliers.items() if count > 0}
-
-
-def _expand(query: np.ndarray, inliers: _Inliers, engine: Engine) -> np.ndarray:
-    """Unit vector (D,) along a query and its verified photos."""
-    counts = _of_verified(inliers)
-    weights = np.minimum(list(counts.values()), _MOST, dtype=np.float32) / _MOST
-    return weighted_mean(query, engine.get(list(counts)), weights, alpha=1)
 
 
 def _verified_first(ranked: RankedList, inliers: _Inliers) -> RankedList:
