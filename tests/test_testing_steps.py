@@ -5,22 +5,28 @@ import inspect
 import pytest
 
 from sklearn_cmac import reranking
-from sklearn_cmac.reranking import QueryExpansion, RerankingStep, SpatialVerification
+from sklearn_cmac.reranking import (
+    QueryExpansion,
+    RerankingStep,
+    SpatialVerification,
+    VerifiedExpansion,
+)
 from sklearn_cmac.testing import check_reranking_step
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
 EXPORTED = [getattr(reranking, name) for name in reranking.__all__]
 STEPS = [c for c in EXPORTED if inspect.isclass(c) and issubclass(c, RerankingStep)]
+VERIFYING = (SpatialVerification, VerifiedExpansion)
 
 
 @pytest.mark.parametrize(
     "step",
-    [c for c in STEPS if c not in (RerankingStep, SpatialVerification)],
+    [c for c in STEPS if c not in (RerankingStep, *VERIFYING)],
     ids=lambda step: step.__name__,
 )
 def test_every_step_passes_the_checks(step):
-    """But verification, which looks at pixels: made photos are maps."""
+    """But those that verify, which look at pixels: made photos are maps."""
     check_reranking_step(step())
 
 

@@ -16,6 +16,7 @@ from sklearn_cmac.reranking._verification import (
     SpatialVerification,
     find_transform,
 )
+from sklearn_cmac.reranking._verified_expansion import VerifiedExpansion
 
 __all__ = [
     "EXPANSION",
@@ -34,6 +35,7 @@ __all__ = [
     "RerankingStep",
     "SpatialMatch",
     "SpatialVerification",
+    "VerifiedExpansion",
     "augment_database",
     "embed_distances",
     "expand_queries",

@@ -17,6 +17,7 @@ from sklearn_cmac.reranking._localization import Localization
 from sklearn_cmac.reranking._reciprocal import ReciprocalNeighbors
 from sklearn_cmac.reranking._step import RerankingStep
 from sklearn_cmac.reranking._verification import SpatialVerification
+from sklearn_cmac.reranking._verified_expansion import VerifiedExpansion
 
 RERANKING: dict[str, Callable[[], RerankingStep | None]] = {
     "none": lambda: None,
@@ -32,6 +33,7 @@ EXPANSION: dict[str, Callable[[], RerankingStep | DatabaseAugmentation | None]] 
     "qe": QueryExpansion,
     "aqe": lambda: QueryExpansion(alpha=3.0),
     "dba": DatabaseAugmentation,
+    "verified": lambda: VerifiedExpansion(SpatialVerification()),
     "reciprocal": ReciprocalNeighbors,
     "diffusion": Diffusion,
     "neighbors": CandidateNeighbors,
@@ -71,6 +73,6 @@ def make_chain(rerank: str = "none", expand: str = "none", verbose: bool | int =
     named = (("rerank", reranking), ("expand", expansion))
     steps = [(name, step) for name, step in named if step is not None]
     for _, step in steps:
-        if "verbose" in step.get_params():
-            step.set_params(verbose=verbose)
+        paths = [path for path in step.get_params() if path.split("__")[-1] == "verbose"]
+        step.set_params(**dict.fromkeys(paths, verbose))
     return Chain(steps, augmentation)
