@@ -20,7 +20,7 @@ settings.load_profile("untimed")
 
 
 def pytest_configure(config):
-    """Where a process for each core runs tests (`-n auto`), each computes in one thread."""
+    """Where several processes run tests (`-n 2`), each computes in one thread."""
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # what the processes inherit
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
