@@ -276,10 +276,15 @@ def with_rest(error: Exception, n_left: int) -> Exception:
 
 def free_bytes(path: Path) -> int:
     """What can still be written where a file or folder is, or would be."""
+    return shutil.disk_usage(nearest_place(path)).free
+
+
+def nearest_place(path: Path) -> Path:
+    """A file or folder, or the nearest of its folders that is there."""
     place = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
-    return shutil.disk_usage(place).free
+    return place
 
 
 def in_words(n_bytes: float) -> str:

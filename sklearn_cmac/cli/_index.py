@@ -43,6 +43,7 @@ from sklearn_cmac.collection import is_kept, open_store, workers
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
+from sklearn_cmac.store import nearest_place
 
 _SHARD = 32  # photos that a worker describes at a time
 
@@ -190,10 +191,7 @@ def maps_beside(path: Path) -> Iterator[str | Path]:
 
 def can_be_made(path: Path) -> bool:
     """Whether a folder may be written where it is, or would be."""
-    place = path.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return os.access(place, os.W_OK)
+    return os.access(nearest_place(path), os.W_OK)
 
 
 def index_beside(folder: Path) -> Path:
