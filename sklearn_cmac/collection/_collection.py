@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from sklearn_cmac.collection._engine import Engine, Ids
+from sklearn_cmac.local import LocalFeatures
 from sklearn_cmac.photos import Item, PhotoError
 
 
@@ -62,6 +64,10 @@ class Collection:
     def name(self, id_: str) -> str:
         """Its name."""
         return self.names[self._places[id_][0]]
+
+    def features(self, id_: str, extractor: Any) -> LocalFeatures | None:
+        """Local features that are kept of a photo, as an extractor finds them: none are here."""
+        return None
 
     def only_id(self, position: int | None) -> str | None:
         """The id of a photo that has no copy here; None of others, and of none."""

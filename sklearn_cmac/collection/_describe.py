@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -85,8 +85,26 @@ def _or_anew(folder: Path, open_it: Callable[[], _Opened]) -> _Opened:
 # Engines by name. One that is written elsewhere is registered here.
 ENGINES: dict[str, MakeEngine] = {"exact": _exact}
 
-# Is given the region vectors of photos by id, before the engine is.
-Keeper = Callable[[dict[str, RegionVectors]], None]
+# What is kept of photos beside their vectors, as bytes by kind and id.
+Contents = dict[str, dict[str, bytes]]
+
+# Is given the region vectors of photos by id, and what else is kept, before the engine is.
+Keeper = Callable[[dict[str, RegionVectors], Contents], None]
+
+
+class Extractor(Protocol):
+    """Finds in photos what is kept beside their vectors: a `LearnedFeatureExtractor`."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of what it finds."""
+
+    def iter_transform(self, X: Sequence[Item]) -> Iterator[Any]:
+        """What it finds in each photo, or a `PhotoError`."""
+
+    def pack(self, features: Any) -> bytes:
+        """That as bytes."""
+
 
 # Is told the id of each photo that is described, and its record as it leaves the extractor.
 Witness = Callable[[str, Any], None]
@@ -197,6 +215,7 @@ def describe_into(
     *,
     regions: bool,
     keep: Keeper | None = None,
+    extractors: Sequence[Extractor] = (),
     witness: Witness | None = None,
     batch_size: int = 32,
     shard_size: int | None = None,
@@ -213,7 +232,10 @@ def describe_into(
     catalogue : Notes, optional
         Is told what became of each photo, once its vectors are in the engine.
     keep : callable, optional
-        Is given region vectors by id, with where they are from, before the engine is.
+        Is given region vectors by id, with where they are from, and by kind and id what
+        extractors find, before the engine is.
+    extractors : sequence of Extractor
+        Look at each photo while it is described.
 
     Returns
     -------
@@ -221,7 +243,7 @@ def describe_into(
     """
     if shard_size is not None:
         _check_shards(pipeline, shard_size, witness)
-    run = _Run(Corridor(pipeline), regions, make, catalogue, witness, keep)
+    run = _Run(Corridor(pipeline), regions, make, catalogue, witness, keep, extractors)
     with show_progress(None, len(photos), "describing photos", verbose) as bar:
         if shard_size is None:
             run.add_all(photos, batch_size, bar.update)
@@ -272,14 +294,18 @@ class _Read:
 # A photo's descriptor and region vectors.
 _Row = tuple[np.ndarray, "RegionVectors | None"]
 
+# What became of photos by id: the row, or why there is none.
+_Rows = dict[str, "_Row | str"]
+
 
 @dataclass
 class _Outcome:
     """What became of some photos that were described together."""
 
     batch: list[tuple[Item, _Read]]
-    rows: dict[str, _Row | str]  # by id, of those that were new: the row, or why there is none
-    records: dict[str, Any]  # by id, for the witness
+    rows: _Rows  # of those that were new
+    contents: Contents
+    records: dict[str, Any] = field(default_factory=dict)  # by id, for the witness
 
 
 class _Run:
@@ -293,8 +319,9 @@ class _Run:
         catalogue: Notes | None,
         witness: Witness | None,
         keep: Keeper | None,
+        extractors: Sequence[Extractor],
     ):
-        self.keep = keep
+        self.keep, self.extractors = keep, extractors
         self.corridor, self.regions, self.make = corridor, regions, make
         self.catalogue, self.witness = catalogue, witness
         self.annotated = corridor.reads_annotations
@@ -360,23 +387,25 @@ class _Run:
         reads = self._known(photos, size)
         start = 0
 
-        def keep(end: int, rows: dict[str, _Row | str]) -> None:
+        def keep(end: int, rows: _Rows, contents: Contents) -> None:
             nonlocal start, started
             batch = [(photos[i], reads.pop(i)) for i in range(start, end)]
-            self._keep([_Outcome(batch, rows, {})], started)
+            self._keep([_Outcome(batch, rows, contents)], started)
             told(end - start)
             start, started = end, time.perf_counter()
 
         shards = _cut([i for i in range(len(photos)) if i not in reads], size)
-        work = partial(_describe_shard, self.corridor.pipeline, self.regions, os.getcwd())
+        work = partial(
+            _describe_shard, self.corridor.pipeline, self.regions, self.extractors, os.getcwd()
+        )
         described = each_shard(work, [[photos[i] for i in shard] for shard in shards])
-        for (found, rows), shard in zip(described, shards):
+        for (found, rows, contents), shard in zip(described, shards):
             reads.update(zip(shard, found))
             # Copies in several shards are described in each; the first counts.
             rows = {id_: row for id_, row in rows.items() if id_ not in self.claimed}
             self.claimed.update(rows)
-            keep(shard[-1] + 1, rows)
-        keep(len(photos), {})
+            keep(shard[-1] + 1, rows, contents)
+        keep(len(photos), {}, {})
 
     def _known(self, photos: Sequence[Item], size: int) -> dict[int, _Read]:
         """Of photos that need not be described: who they are, by position."""
@@ -421,9 +450,10 @@ class _Run:
                 records[id_of[id(item)]] = record
 
         rows = dict(zip(new, _describe(self.corridor, list(new.values()), self.regions, note)))
+        contents = _contents(self.extractors, new, rows)
         for _, photo in batch:
             photo.item = None  # its content is needed no more
-        return _Outcome(batch, rows, records)
+        return _Outcome(batch, rows, contents, records)
 
     def _tell(self, outcome: _Outcome) -> float:
         """Let the witness see the records, and say how long that took."""
@@ -445,8 +475,8 @@ class _Run:
             if self.engine is None:
                 self.engine = self._engine(dimension)
             self.n_described += len(good)
-            if self.keep is not None and self.regions:
-                self.keep(dict(zip(good, vectors)))
+            if self.keep is not None:
+                self.keep(dict(zip(good, vectors)), _together(outcomes))
             table = RegionTable.of(vectors, dimension) if self.regions else None
             self.engine.upsert(list(good), descriptors, table)
         self.bad.update({id_: row for id_, row in rows.items() if isinstance(row, str)})
@@ -500,21 +530,50 @@ def _read_shard(annotated: bool, folder: str, shard: Sequence[Item]) -> list[_Re
     return [replace(_read_from(folder, item, annotated), item=None) for item in shard]
 
 
+def _contents(extractors: Sequence[Extractor], photos: dict[str, Any], rows: _Rows) -> Contents:
+    """What extractors find in photos, by id; of one that an extractor cannot use, nothing."""
+    good = {id_: item for id_, item in photos.items() if not isinstance(rows[id_], str)}
+    found: Contents = {}
+    for extractor in extractors if good else ():
+        records = zip(good, extractor.iter_transform(list(good.values())))
+        found[extractor.kind] = {
+            id_: extractor.pack(record)
+            for id_, record in records
+            if not isinstance(record, PhotoError)
+        }
+    return found
+
+
+def _together(outcomes: list[_Outcome]) -> Contents:
+    found: Contents = {}
+    for outcome in outcomes:
+        for kind, contents in outcome.contents.items():
+            found.setdefault(kind, {}).update(contents)
+    return found
+
+
 def _describe_shard(
-    pipeline: Any, regions: bool, folder: str, shard: Sequence[Item]
-) -> tuple[list[_Read], dict[str, _Row | str]]:
-    """Who each photo of a shard is, and the rows of all that differ by id, in a worker."""
+    pipeline: Any,
+    regions: bool,
+    extractors: Sequence[Extractor],
+    folder: str,
+    shard: Sequence[Item],
+) -> tuple[list[_Read], _Rows, Contents]:
+    """Who each photo of a shard is, and of all that differ by id what is kept, in a worker."""
     corridor = Corridor(pipeline)
     annotated, at_once = corridor.reads_annotations, corridor.photos_at_once or len(shard)
     reads: list[_Read] = []
-    rows: dict[str, _Row | str] = {}
+    rows: _Rows = {}
+    contents: Contents = {}
     for i in range(0, len(shard), at_once):
         batch = [_read_from(folder, item, annotated) for item in shard[i : i + at_once]]
         new = {photo.id: photo.item for photo in batch if photo.id and photo.id not in rows}
         described = _describe(corridor, list(new.values()), regions, lambda *_: None)
         rows.update(zip(new, map(_as_kept, described)))
+        for kind, found in _contents(extractors, new, rows).items():
+            contents.setdefault(kind, {}).update(found)
         reads += [replace(photo, item=None) for photo in batch]
-    return reads, rows
+    return reads, rows, contents
 
 
 def _read_from(folder: str, item: Item, annotated: bool) -> _Read:

@@ -1,4 +1,4 @@
-"""What is kept of photos beside their vectors, as bytes: where their regions are, for pictures."""
+"""What is kept of photos beside their vectors, as bytes: where regions are, local features."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from sklearn_cmac.collection._arrays import ArrayFile
 from sklearn_cmac.collection._database import DamageError, Database
 from sklearn_cmac.collection._engine import Ids
+from sklearn_cmac.local import LocalFeatures
 from sklearn_cmac.maps import Regions
 
 _SCHEMA = """
@@ -110,14 +111,31 @@ class Details:
                 path.unlink()
         return end - place
 
+    def ids(self, kind: str) -> list[str]:
+        """Of which photos something of this kind is kept."""
+        command = "SELECT id FROM details WHERE kind = ?"
+        return [id_ for (id_,) in self.database.all(command, (kind,))]
+
     def copy_to(self, other: Details) -> None:
         """Give another all that is kept here."""
         for kind in self._kinds():
-            command = "SELECT id FROM details WHERE kind = ?"
-            ids = [id_ for (id_,) in self.database.all(command, (kind,))]
+            ids = self.ids(kind)
             for start in range(0, len(ids), _BATCH):
                 found = {id_: self.get(kind, id_) for id_ in ids[start : start + _BATCH]}
                 other.put(kind, {id_: content for id_, content in found.items() if content})
+
+    def features(self, id_: str, extractor: Any, name: str) -> LocalFeatures | None:
+        """Local features of a photo as an extractor finds them, if they are kept."""
+        kind = getattr(extractor, "kind", None)
+        content = None if kind is None else self.get(kind, id_)
+        if content is None:
+            return None
+        try:
+            return extractor.unpack(content, name)
+        except ValueError as error:
+            raise DamageError(
+                f"{self.folder}: the local features of {name} are damaged ({error})"
+            ) from error
 
     def _kinds(self) -> list[str]:
         kinds = [kind for (kind,) in self.database.all("SELECT kind FROM detail_files")]
@@ -153,6 +171,37 @@ class Details:
 
     def _file(self, kind: str, generation: int) -> ArrayFile:
         return ArrayFile(self.folder / f"{kind}-{generation}.bin", (), "u1")
+
+
+class DetailsInMemory(Details):
+    """The same without files, for an index that ends with the process."""
+
+    def __init__(self) -> None:
+        self.folder = Path("the index")
+        self._contents: dict[str, dict[str, bytes]] = {}
+
+    def put(self, kind: str, contents: Mapping[str, bytes]) -> None:
+        self._contents.setdefault(kind, {}).update(contents)
+
+    def get(self, kind: str, id_: str) -> bytes | None:
+        return self._contents.get(kind, {}).get(id_)
+
+    def check(self) -> list[str]:
+        return []
+
+    def delete(self, ids: Ids) -> None:
+        for contents in self._contents.values():
+            for id_ in ids:
+                contents.pop(id_, None)
+
+    def compact(self) -> int:
+        return 0
+
+    def ids(self, kind: str) -> list[str]:
+        return list(self._contents.get(kind, ()))
+
+    def _kinds(self) -> list[str]:
+        return list(self._contents)
 
 
 def pack_regions(maps: Sequence[Regions]) -> bytes:

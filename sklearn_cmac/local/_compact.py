@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 FORMATS = ("float16", "int8", "binary")
@@ -59,3 +61,31 @@ def unpack_descriptors(packed: np.ndarray, n_dimensions: int) -> np.ndarray:
     descriptors = packed.astype(np.float32)
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
     return descriptors / np.maximum(lengths, 1e-12)
+
+
+def to_bytes(arrays: Mapping[str, np.ndarray], form: str) -> bytes:
+    """What is packed of a photo's features, one after the other behind their number."""
+    n = len(arrays["scores"])
+    head = np.array([n, *arrays["photo_size"]], "<u4")
+    parts = (head, *(arrays[name].astype(dtype) for name, dtype, _ in _parts(form, 0)))
+    return b"".join(part.tobytes() for part in parts)
+
+
+def from_bytes(content: bytes, form: str, n_dimensions: int) -> dict[str, np.ndarray]:
+    """The arrays of `to_bytes`, or a `ValueError` if these are none."""
+    n, *photo_size = np.frombuffer(content, "<u4", 3).tolist()
+    arrays, start = {"photo_size": np.array(photo_size, np.int64)}, 12
+    for name, dtype, width in _parts(form, n_dimensions):
+        values = np.frombuffer(content, dtype, n * width, start)
+        arrays[name] = values if width == 1 else values.reshape(n, width)
+        start += values.nbytes
+    if start != len(content) or min(photo_size) < 1:
+        raise ValueError(f"{len(content)} bytes are not {n} local features of {form}")
+    return arrays
+
+
+def _parts(form: str, n_dimensions: int) -> tuple[tuple[str, str, int], ...]:
+    """Name, number format and numbers a feature of each array."""
+    dtype = {"float16": "<f2", "int8": "i1", "binary": "u1"}[form]
+    width = -(-n_dimensions // 8) if form == "binary" else n_dimensions
+    return ("positions", "<u2", 2), ("descriptors", dtype, width), ("scores", "<f2", 1)

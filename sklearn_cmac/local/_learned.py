@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
 from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
+from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.local._compact import (
     FORMATS,
+    from_bytes,
     pack_descriptors,
     pack_positions,
+    to_bytes,
     unpack_descriptors,
     unpack_positions,
 )
@@ -236,13 +240,63 @@ class LearnedFeatureExtractor(PhotoStep):
         points, descriptors, scores = self._find(rgb, content.name)
         left, top, right, bottom = window
         pixel = (right - left) / rgb.shape[1], (bottom - top) / rgb.shape[0]
-        positions = (left, top) + points * pixel
+        return self._packed((left, top) + points * pixel, descriptors, scores, size)
+
+    def _packed(
+        self,
+        positions: np.ndarray,
+        descriptors: np.ndarray,
+        scores: np.ndarray,
+        photo_size: tuple[int, int],
+    ) -> Arrays:
         return {
-            "positions": pack_positions(positions, size),
+            "positions": pack_positions(positions, photo_size),
             "descriptors": pack_descriptors(descriptors, self.kept),
             "scores": scores.astype(np.float16),
-            "photo_size": np.array(size, np.int64),
+            "photo_size": np.array(photo_size, np.int64),
         }
+
+    @property
+    def kind(self) -> str:
+        """A name for features of whole photos as this extractor finds them, and no other does."""
+        described = self._described_by("float32" if self.precision == "float32" else self._way[2])
+        return f"local_{fingerprint(described, numerics=['maps'])[:16]}"
+
+    def pack(self, features: LocalFeatures) -> bytes:
+        """Features that it found, in as few bytes as they take in its store.
+
+        Parameters
+        ----------
+        features : LocalFeatures
+
+        Returns
+        -------
+        bytes
+        """
+        assert features.scores is not None
+        parts = features.positions, features.descriptors, features.scores, features.photo_size
+        return to_bytes(self._packed(*parts), self.kept)
+
+    def unpack(self, content: bytes, name: str = "") -> LocalFeatures:
+        """The features that `pack` packed.
+
+        Parameters
+        ----------
+        content : bytes
+        name : str
+            Of their photo.
+
+        Returns
+        -------
+        LocalFeatures
+
+        Raises
+        ------
+        ValueError
+            If that is no features of this extractor.
+        """
+        arrays = from_bytes(content, self.kept, self._n_dimensions)
+        return replace(self._as_record([(arrays, None)]), name=name)
 
     def _find(self, rgb: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         detector, (engine, device, arithmetic) = self._detector, self._way

@@ -263,13 +263,13 @@ class SpatialVerification(RerankingStep):
         # What was pickled before there was such a parameter.
         super().__setstate__({"matcher": None, **state})
 
-    def compare(self, query: Item, photos: Sequence[Item]) -> list[SpatialMatch]:
+    def compare(self, query: Item, photos: Sequence[Item | LocalFeatures]) -> list[SpatialMatch]:
         """How the features of a query lie in photos, such as those that a search found.
 
         Parameters
         ----------
         query : photo or Query
-        photos : sequence of photos
+        photos : sequence of photos or LocalFeatures
 
         Returns
         -------
@@ -294,7 +294,9 @@ class SpatialVerification(RerankingStep):
         (asked,) = extractor.transform([query])
         width, height = asked.photo_size
         box = query.box if isinstance(query, Query) else (0, 0, width, height)
-        found = (self._match(features, [asked])[0] for features in extractor.transform(photos))
+        given = [photo for photo in photos if isinstance(photo, LocalFeatures)]
+        described = given if len(given) == len(photos) else extractor.transform(photos)
+        found = (self._match(features, [asked])[0] for features in described)
         return [
             SpatialMatch(
                 len(pairs),
@@ -304,6 +306,27 @@ class SpatialVerification(RerankingStep):
             )
             for matrix, pairs, size in found
         ]
+
+    def features_of(self, collection: Collection, id_: str) -> LocalFeatures:
+        """Local features of a photo: those that are kept, or found in it now.
+
+        Parameters
+        ----------
+        collection : Collection
+        id_ : str
+
+        Returns
+        -------
+        LocalFeatures
+
+        Raises
+        ------
+        PhotoError
+            If none are kept, and the photo is gone or damaged.
+        """
+        extractor = self._extractor()
+        kept = collection.features(id_, extractor)
+        return extractor.transform([collection.photo(id_)])[0] if kept is None else kept
 
     def _extractor(self) -> Any:
         return LocalFeatureExtractor() if self.extractor is None else self.extractor

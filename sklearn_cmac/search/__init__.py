@@ -26,8 +26,9 @@ from sklearn_cmac.reranking import (
     similarities_among,
 )
 from sklearn_cmac.search._exchange import read_arrays, write_arrays
-from sklearn_cmac.search._index import RetrievalIndex, SearchResult
+from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.search._report import IndexReport, UpdateReport
+from sklearn_cmac.search._results import SearchResult
 from sklearn_cmac.search._retriever import Retriever
 
 __all__ = [

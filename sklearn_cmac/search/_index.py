@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -39,7 +40,13 @@ from sklearn_cmac.collection._catalogue import (
     CatalogueEntry,
 )
 from sklearn_cmac.collection._database import DamageError, Database
-from sklearn_cmac.collection._details import Details, pack_regions, unpack_regions
+from sklearn_cmac.collection._describe import Contents
+from sklearn_cmac.collection._details import (
+    Details,
+    DetailsInMemory,
+    pack_regions,
+    unpack_regions,
+)
 from sklearn_cmac.collection._flat import CATALOGUE
 from sklearn_cmac.collection._lock import WriterLock
 from sklearn_cmac.collection._scores import row_blocks
@@ -47,6 +54,7 @@ from sklearn_cmac.collection._selection import Selection
 from sklearn_cmac.collection._stores import seen_from, seen_within
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint
+from sklearn_cmac.local import LearnedFeatureExtractor, LocalFeatures
 from sklearn_cmac.maps import Regions, RegionVectors
 from sklearn_cmac.persistence import (
     PipelineFileError,
@@ -56,26 +64,23 @@ from sklearn_cmac.persistence import (
     read_manifest,
     save_pipeline,
 )
-from sklearn_cmac.photos import Item
-from sklearn_cmac.reranking import DescribedQuery, RegionMatch, match_regions
+from sklearn_cmac.photos import Item, PhotoError
+from sklearn_cmac.reranking import (
+    DescribedQuery,
+    RegionMatch,
+    SpatialMatch,
+    SpatialVerification,
+    match_regions,
+)
 from sklearn_cmac.search._indexed import IndexedPhotos
 from sklearn_cmac.search._report import IndexReport, UpdateReport
+from sklearn_cmac.search._results import SearchResult
 from sklearn_cmac.search._retriever import Prepared, Retriever
 from sklearn_cmac.search._update import FolderPhotos, Notes, key_of, prefix_of
 
 PIPELINE = "pipeline.safetensors"
 
 _REGIONS = "regions"  # the kind of detail
-
-
-class SearchResult(NamedTuple):
-    """A photo of the collection, and its score.
-
-    Without further steps, that is the dot product of descriptors, 1 for the query itself.
-    """
-
-    name: str
-    score: float
 
 
 class RetrievalIndex:
@@ -93,6 +98,9 @@ class RetrievalIndex:
         each search.
     batch_size : int, default=32
         Photos that are kept at a time.
+    features : sequence of LearnedFeatureExtractor, optional
+        What finds local features that are kept of each photo, so that verification need not look
+        at photos again. Default: those of the steps of the `Retriever`.
 
     Attributes
     ----------
@@ -128,9 +136,10 @@ class RetrievalIndex:
     >>> folder.cleanup()
     """
 
-    def __init__(self, pipeline: Any, batch_size: int = 32):
+    def __init__(self, pipeline: Any, batch_size: int = 32, features: Sequence[Any] | None = None):
         check_is_fitted(pipeline)
         self._begin(pipeline, batch_size, Catalogue(Database(None)))
+        self._extractors: list[Any] | None = _extractors_of(self._retriever, features)
 
     def _begin(
         self,
@@ -143,12 +152,12 @@ class RetrievalIndex:
     ) -> None:
         self.batch_size, self.path = batch_size, path
         self._pipeline, self._trust, self._catalogue = pipeline, trust, catalogue
+        self._extractors = None  # not read yet
         self._engine: Engine | None = None
         self._items: dict[str, Item] = {}  # by name, to look at again what is in no file
         self._prepared: Prepared | None = None
         self._n_prepared = 0
-        # Only in a folder: where regions are, and the right to write.
-        self._details = None if path is None else Details(catalogue.database, path)
+        self._details = DetailsInMemory() if path is None else Details(catalogue.database, path)
         self._writer = None if path is None else WriterLock(path, timeout)
 
     # -- in a folder --------------------------------------------------------------------------
@@ -160,6 +169,7 @@ class RetrievalIndex:
         pipeline: Any,
         *,
         regions: bool | None = None,
+        features: Sequence[Any] | None = None,
         store: str | None = None,
         root: str | os.PathLike[str] | None = None,
         provenance: dict[str, Any] | None = None,
@@ -175,6 +185,8 @@ class RetrievalIndex:
             Is kept in the folder, as numbers and names, without code.
         regions : bool, optional
             Whether region vectors are kept too. Default: if a step of the `Retriever` reads them.
+        features : sequence of LearnedFeatureExtractor, optional
+            As for the constructor. Each is kept in the folder, as numbers and names.
         store : str, optional
             Address of the engine that keeps the vectors, as `open_store` takes it. Default: files
             in the folder.
@@ -211,11 +223,15 @@ class RetrievalIndex:
         with or_removed(path, index.close):
             retriever = index._retriever
             save_pipeline(retriever, path / PIPELINE, provenance)
+            index._extractors = _extractors_of(retriever, features)
+            for extractor in index._extractors:
+                save_pipeline(extractor, path / f"{extractor.kind}.safetensors")
             index._catalogue.about = {
                 "root": os.path.relpath(root, path),
                 "store": None if store is None else seen_from(os.fspath(store), path),
                 "pipeline": fingerprint(Corridor(retriever.pipeline_).pipeline),
                 "regions": "regions" in retriever.needs if regions is None else regions,
+                "features": [extractor.kind for extractor in index._extractors],
                 "made": time.strftime("%Y-%m-%d %H:%M:%S"),
             }
             dimension = Corridor(retriever.pipeline_).dimension
@@ -307,12 +323,13 @@ class RetrievalIndex:
             As for `create`.
         """
         regions = self._engine is not None and self._engine.stamp.regions
-        copy = RetrievalIndex.create(path, self.pipeline, regions=regions, store=store)
+        copy = RetrievalIndex.create(
+            path, self.pipeline, regions=regions, features=self.extractors, store=store
+        )
         with copy, or_removed(path, copy.close):
             if self._engine is not None:
                 copy_vectors(self._engine, copy._open_engine(self._engine.stamp))
-            if self._details is not None and copy._details is not None:
-                self._details.copy_to(copy._details)
+            self._details.copy_to(copy._details)
             copy._catalogue.note(list(self._catalogue.entries()))
 
     def fill(
@@ -370,6 +387,7 @@ class RetrievalIndex:
             "bytes": sum(file.stat().st_size for file in files),
             "dimensions": None if engine is None else engine.stamp.dimension,
             "regions": self._keeps_regions,
+            "local features": len(self._kinds),
             "vectors": about.get("store") or "files of the index",
             "photos below": self._catalogue.root,
             "made": about.get("made"),
@@ -419,6 +437,21 @@ class RetrievalIndex:
         if self.path is not None:
             self._check_pipeline(pipeline)
         self._pipeline, self._prepared = pipeline, None
+
+    @property
+    def extractors(self) -> list[Any]:
+        """What finds the local features that are kept of photos."""
+        if self._extractors is None:
+            assert self.path is not None
+            files = [self.path / f"{kind}.safetensors" for kind in self._kinds]
+            self._extractors = [extractor_in(file) for file in files]
+        return self._extractors
+
+    @property
+    def _kinds(self) -> list[str]:
+        if self.path is None:
+            return [extractor.kind for extractor in self.extractors]
+        return self._catalogue.about.get("features", [])
 
     @property
     def names(self) -> list[str]:
@@ -538,6 +571,53 @@ class RetrievalIndex:
         report.seconds = time.perf_counter() - started
         return report
 
+    def keep_features(self, extractor: Any, verbose: bool = False) -> list[tuple[str, str]]:
+        """Find local features of all photos and keep them, also of those that are added later.
+
+        Photos whose features are kept already are not looked at, so a run that was stopped goes
+        on.
+
+        Parameters
+        ----------
+        extractor : LearnedFeatureExtractor
+        verbose : bool, default=False
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        list of (name, reason)
+            Photos that could not be looked at.
+        """
+        self._begin_to_write()
+        (extractor,) = _extractors_of(self._retriever, [extractor])
+        kind, failed = extractor.kind, []
+        if kind not in self._kinds:
+            if self.path is not None:
+                save_pipeline(extractor, self.path / f"{kind}.safetensors")
+                about = self._catalogue.about
+                self._catalogue.about = {**about, "features": [*self._kinds, kind]}
+            self._extractors = [*self.extractors, extractor]
+        known = set(self._details.ids(kind))
+        entries = {e.id: e.name for e in self._catalogue.entries(DESCRIBED) if e.id not in known}
+        photos, missing = self._indexed(self._engine), list(entries)
+        with show_progress(None, len(missing), "finding features", verbose) as bar:
+            for rows in row_blocks(len(missing), self.batch_size):
+                there: dict[str, Item] = {}
+                for id_ in missing[rows]:
+                    try:
+                        there[id_] = photos.photo(id_)
+                    except PhotoError as error:
+                        failed.append((entries[id_], str(error)))
+                found = {}
+                for id_, record in zip(there, extractor.iter_transform(list(there.values()))):
+                    if isinstance(record, PhotoError):
+                        failed.append((entries[id_], str(record)))
+                    else:
+                        found[id_] = extractor.pack(record)
+                self._details.put(kind, found)
+                bar.update(rows.stop - rows.start)
+        return failed
+
     def remove(self, names: Iterable[str]) -> None:
         """Take photos out.
 
@@ -572,7 +652,8 @@ class RetrievalIndex:
             self._open_engine,
             notes,
             regions=self._keeps_regions,
-            keep=self._keep_regions,
+            keep=self._keep,
+            extractors=self.extractors,
             shard_size=shard_size,
             batch_size=self.batch_size,
             verbose=verbose,
@@ -587,15 +668,16 @@ class RetrievalIndex:
         gone = self._catalogue.unused()
         if gone and self._engine is not None:
             self._engine.delete(gone)
-        if gone and self._details is not None:
+        if gone:
             self._details.delete(gone)
         self._catalogue.settle()
 
-    def _keep_regions(self, vectors: dict[str, RegionVectors]) -> None:
-        """Note where in their photos region vectors are from."""
-        contents = {id_: pack_regions(found.regions) for id_, found in vectors.items()}
-        if self._details is not None:
-            self._details.put(_REGIONS, contents)
+    def _keep(self, vectors: dict[str, RegionVectors], contents: Contents) -> None:
+        """Keep where in their photos region vectors are from, and what extractors found."""
+        regions = {id_: pack_regions(found.regions) for id_, found in vectors.items()}
+        for kind, found in {_REGIONS: regions, **contents}.items():
+            if found:
+                self._details.put(kind, found)
 
     # -- searching ----------------------------------------------------------------------------
 
@@ -605,6 +687,7 @@ class RetrievalIndex:
         n_results: int = 10,
         *,
         below: str | os.PathLike[str] | None = None,
+        n_explained: int = 100,
     ) -> list[SearchResult]:
         """The photos most like the query, best first.
 
@@ -616,6 +699,9 @@ class RetrievalIndex:
             1 at least.
         below : path, optional
             Only photos in this folder and its sub-folders are found.
+        n_explained : int, default=100
+            So many of the first results say which of their regions and local features answer
+            those of the query, where a step has compared these.
 
         Returns
         -------
@@ -639,7 +725,8 @@ class RetrievalIndex:
             raise ValueError(f"{where}the index holds no photos; add some first")
         queries = self._retriever.describe_queries([query])
         if below is not None:
-            return self._search_below(queries, n_results, below)
+            results = self._search_below(queries, n_results, below)
+            return self._explained(queries[0], results, n_explained)
         k = n_results
         while True:
             n = len(self._engine)
@@ -647,7 +734,7 @@ class RetrievalIndex:
             if len(self._engine) < n:
                 continue  # photos turned out to be damaged, and count as absent from now on
             if len(results) >= n_results or k >= n:
-                return results[:n_results]
+                return self._explained(queries[0], results[:n_results], n_explained)
             k *= 4  # what a run that was killed described and did not name has no rank
 
     def _search_below(
@@ -660,7 +747,8 @@ class RetrievalIndex:
         ids = [entry.id for entry in own if entry.id in self._engine]
         if not ids:
             raise ValueError(f"{folder}: the index holds no photos below it")
-        some = IndexedPhotos(self._catalogue, Selection(self._engine, ids), self._items)
+        chosen = Selection(self._engine, ids)
+        some = self._indexed(chosen)
         prepared = self._retriever.prepare(cast(Collection, some))
         # A photo's copies elsewhere stand beside it.
         found = self._ranked(queries, prepared, len(self))
@@ -671,8 +759,8 @@ class RetrievalIndex:
         assert self._engine is not None
         n = len(self._engine)
         if self._prepared is None or self._n_prepared != n:
-            photos = IndexedPhotos(self._catalogue, self._engine, self._items)
-            self._prepared = self._retriever.prepare(cast(Collection, photos))
+            photos = cast(Collection, self._indexed(self._engine))
+            self._prepared = self._retriever.prepare(photos)
             self._n_prepared = n
         return self._prepared
 
@@ -682,7 +770,109 @@ class RetrievalIndex:
         (ranked,) = self._retriever.rank_prepared(queries, prepared, k=k)
         scores = ranked.scores.tolist()
         names = [self._catalogue.numbered(number) for number in ranked.order.tolist()]
-        return [SearchResult(e.name, score) for e, score in zip(names, scores) if e is not None]
+        return [
+            SearchResult(entry.name, score, entry.path)
+            for entry, score in zip(names, scores)
+            if entry is not None
+        ]
+
+    def _explained(
+        self, query: DescribedQuery, results: list[SearchResult], n: int
+    ) -> list[SearchResult]:
+        """Results, the first n with what of them answers the query."""
+        names = [result.name for result in results[:n]]
+        regions: list[RegionMatch | None] = [None] * len(names)
+        spatial: list[SpatialMatch | None] = [None] * len(names)
+        if query.regions is not None:
+            regions = self._region_matches(query, names)
+        if self._retriever.verifier is not None:
+            spatial = self._spatial_matches(query.photo, names)
+        first = [
+            replace(result, spatial=match, regions=among)
+            for result, match, among in zip(results, spatial, regions)
+        ]
+        return first + results[n:]
+
+    def _region_matches(
+        self, query: DescribedQuery, names: Sequence[str]
+    ) -> list[RegionMatch | None]:
+        assert self._engine is not None
+        assert query.regions is not None
+        if not self._engine.stamp.regions:
+            return [None] * len(names)
+        with damage_named(self.path):
+            found = self._engine.get_regions(self._ids(names))
+        mine = (found[i] for i in range(len(names)))
+        return [match_regions(query.regions, each) if len(each.vectors) else None for each in mine]
+
+    def _ids(self, names: Sequence[str]) -> list[str]:
+        id_of = {entry.name: entry.id for entry in self._catalogue.find(names)}
+        missing = [name for name in names if name not in id_of]
+        if missing:
+            raise KeyError(f"there is no photo {missing[0]!r} in the index")
+        return [id_of[name] for name in names]
+
+    def features(self, name: str, extractor: Any = None) -> LocalFeatures | None:
+        """The local features that are kept of a photo.
+
+        Parameters
+        ----------
+        name : str
+            A photo of the index.
+        extractor : LearnedFeatureExtractor, optional
+            What has found them. Default: the first of `extractors`.
+
+        Returns
+        -------
+        LocalFeatures or None
+            None if none are kept.
+        """
+        (id_,) = self._ids([name])
+        if extractor is None and self.extractors:
+            extractor = self.extractors[0]
+        return self._details.features(id_, extractor, name)
+
+    def compare(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
+        """How the local features of a query lie in photos of the index.
+
+        They are compared as by the step that verifies; if there is none, by `SpatialVerification`
+        of the features that are kept.
+
+        Parameters
+        ----------
+        query : Query, Photo, or anything that `Photo` takes
+        names : sequence of str
+            Photos of the index.
+
+        Returns
+        -------
+        list of SpatialMatch or None
+            None of photos whose features are not kept, and which are not there any more.
+
+        Raises
+        ------
+        ValueError
+            If no step verifies, and no features are kept.
+        """
+        if self._retriever.verifier is None and not self.extractors:
+            raise ValueError(
+                "the index keeps no local features; make it with a Retriever that has a "
+                "SpatialVerification step, or let keep_features find them"
+            )
+        return self._spatial_matches(query, names)
+
+    def _spatial_matches(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
+        verifier = self._retriever.verifier or SpatialVerification(self.extractors[0])
+        photos = cast(Collection, self._indexed(self._engine))
+        there: dict[str, LocalFeatures] = {}
+        for name, id_ in zip(names, self._ids(names)):
+            with suppress(PhotoError):
+                there[name] = verifier.features_of(photos, id_)
+        found = dict(zip(there, verifier.compare(query, list(there.values()))))
+        return [found.get(name) for name in names]
+
+    def _indexed(self, engine: Any) -> IndexedPhotos:
+        return IndexedPhotos(self._catalogue, engine, self._items, self._details)
 
     def match(self, query: Item, name: str) -> RegionMatch:
         """Which regions of a photo of the index answer those of a query.
@@ -707,16 +897,12 @@ class RetrievalIndex:
                 "the index keeps no region vectors; build it with a Retriever that has a "
                 "RegionMatching step"
             )
-        found = self._catalogue.find([name])
-        if not found:
-            raise KeyError(f"there is no photo {name!r} in the index")
         (described,) = self._retriever.describe_queries([query], {"regions"})
-        assert described.regions is not None
-        with damage_named(self.path):
-            regions = self._engine.get_regions([found[0].id])[0]
-            if not len(regions.vectors):
+        (found,) = self._region_matches(described, [name])
+        if found is None:
+            with damage_named(self.path):
                 raise KeyError("no regions are kept")
-        return match_regions(described.regions, regions)
+        return found
 
     def regions(self, name: str) -> tuple[Regions, ...]:
         """Where in a photo its region vectors are from, to be drawn.
@@ -724,7 +910,7 @@ class RetrievalIndex:
         Parameters
         ----------
         name : str
-            A photo of an index in a folder.
+            A photo of the index.
 
         Returns
         -------
@@ -734,7 +920,7 @@ class RetrievalIndex:
         """
         found = self._catalogue.find([name])
         content = None
-        if found and self._details is not None:
+        if found:
             content = self._details.get(_REGIONS, found[0].id)
         if content is None:
             return ()
@@ -772,8 +958,7 @@ class RetrievalIndex:
             wrong += self._catalogue.check()
         except DamageError as error:
             wrong.append(str(error))
-        if self._details is not None:
-            wrong += self._details.check()
+        wrong += self._details.check()
         if isinstance(self._engine, FlatEngine):
             wrong += [text for text in self._engine.check(verbose) if text not in wrong]
             if repair:
@@ -801,9 +986,8 @@ class RetrievalIndex:
             named = self._catalogue.of_ids(ids)
             unnamed = [id_ for id_ in ids if id_ not in named]
             self._engine.delete(unnamed)
-            if self._details is not None:
-                self._details.delete(unnamed)
-        freed = 0 if self._details is None else self._details.compact()
+            self._details.delete(unnamed)
+        freed = self._details.compact()
         if isinstance(self._engine, FlatEngine):
             freed += self._engine.compact(verbose)
         return freed
@@ -880,8 +1064,8 @@ class RetrievalIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is not None:
             return RetrievalIndex.open, (self.path.resolve(),)
-        state = (self._engine, list(self._catalogue.entries()), self._items)
-        return _restored, (self.pipeline, self.batch_size, *state)
+        state = (self._engine, list(self._catalogue.entries()), self._items, self._details)
+        return _restored, (self.pipeline, self.batch_size, *state, self.extractors)
 
 
 def pipeline_in(file: Path, trust: Sequence[str]) -> Any:
@@ -893,6 +1077,32 @@ def pipeline_in(file: Path, trust: Sequence[str]) -> Any:
     except Exception as error:  # what was made by hand may be anything
         raise PipelineFileError(f"{file}: holds no fitted pipeline ({reason_of(error)})") from error
     return found
+
+
+def extractor_in(file: Path) -> Any:
+    """What finds the local features that are kept under the name of a file."""
+    found = load_pipeline(file)
+    if not isinstance(found, LearnedFeatureExtractor):
+        raise PipelineFileError(f"{file}: holds a {type(found).__name__}, no feature extractor")
+    if found.kind != file.stem:
+        raise PipelineFileError(
+            f"{file}: the features that are kept were found with other weights or code than are "
+            "installed; make the index again"
+        )
+    return found
+
+
+def _extractors_of(retriever: Retriever, features: Sequence[Any] | None) -> list[Any]:
+    """What finds the local features to be kept, each once."""
+    given = retriever.extractors if features is None else features
+    for extractor in given:
+        if not isinstance(extractor, LearnedFeatureExtractor):
+            raise TypeError(
+                f"features of a {type(extractor).__name__} cannot be kept; pass "
+                "LearnedFeatureExtractor objects"
+            )
+    found = [clone(extractor).set_params(store=None, verbose=0) for extractor in given]
+    return list({extractor.kind: extractor for extractor in found}.values())
 
 
 @contextmanager
@@ -933,9 +1143,11 @@ def _restored(
     engine: Engine | None,
     entries: list[CatalogueEntry],
     items: dict[str, Item],
+    details: DetailsInMemory,
+    extractors: list[Any],
 ) -> RetrievalIndex:
     """An index in memory as it was pickled."""
-    index = RetrievalIndex(pipeline, batch_size)
-    index._engine, index._items = engine, items
+    index = RetrievalIndex(pipeline, batch_size, extractors)
+    index._engine, index._items, index._details = engine, items, details
     index._catalogue.note(entries)
     return index

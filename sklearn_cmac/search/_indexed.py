@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from sklearn_cmac.collection import Engine
 from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
+from sklearn_cmac.collection._details import Details
 from sklearn_cmac.collection._engine import Ids
+from sklearn_cmac.local import LocalFeatures
 from sklearn_cmac.photos import Item, PhotoError
 
 
@@ -22,10 +25,14 @@ class IndexedPhotos:
     engine : Engine
     items : mapping from str to photo
         By name, those that are in no file.
+    details : Details
     """
 
-    def __init__(self, catalogue: Catalogue, engine: Engine, items: Mapping[str, Item]):
+    def __init__(
+        self, catalogue: Catalogue, engine: Engine, items: Mapping[str, Item], details: Details
+    ):
         self.catalogue, self.engine, self.items = catalogue, engine, items
+        self.details = details
 
     def photo(self, id_: str) -> Item:
         """A photo of an id, or a `PhotoError` if it is nowhere to be seen any more."""
@@ -47,6 +54,10 @@ class IndexedPhotos:
     def name(self, id_: str) -> str:
         """Its name."""
         return self._of(id_)[0].name
+
+    def features(self, id_: str, extractor: Any) -> LocalFeatures | None:
+        """Local features that are kept of a photo, if this extractor found them."""
+        return self.details.features(id_, extractor, self.name(id_))
 
     def only_id(self, position: int | None) -> str | None:
         """The id of a photo that has no copy here; None of others, and of none."""

@@ -18,12 +18,14 @@ from sklearn_cmac._scikit_learn import HasMethods, Interval, StrOptions, _fit_co
 from sklearn_cmac.collection import Collection, Engine, describe_collection
 from sklearn_cmac.collection._scores import row_blocks
 from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.local import LearnedFeatureExtractor
 from sklearn_cmac.photos import Item, name_of
 from sklearn_cmac.reranking import (
     DatabaseAugmentation,
     DescribedQuery,
     RankedList,
     RerankingStep,
+    SpatialVerification,
 )
 from sklearn_cmac.reranking._step import search_again
 
@@ -379,6 +381,23 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         """What the steps read besides descriptors: "regions", "maps", "photos"."""
         own = {"regions"} if self.first == "regions" else set()
         return own.union(*(step.needs for _, step in self._active()))
+
+    @property
+    def verifier(self) -> SpatialVerification | None:
+        """What compares local features, if a step does."""
+        found = (each for each in self._parts() if isinstance(each, SpatialVerification))
+        return next(found, None)
+
+    @property
+    def extractors(self) -> list[LearnedFeatureExtractor]:
+        """What finds the local features that steps compare, as far as they can be kept."""
+        return [each for each in self._parts() if isinstance(each, LearnedFeatureExtractor)]
+
+    def _parts(self) -> Iterator[Any]:
+        """The steps, and what they are made of."""
+        for _, step in self._active():
+            yield step
+            yield from step.get_params().values()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
