@@ -25,6 +25,7 @@ from sklearn_cmac.cli._making import (
     read_pipeline,
     some_of,
     trust_option,
+    usual_extractors,
     with_steps,
 )
 from sklearn_cmac.cli._options import (
@@ -41,6 +42,7 @@ from sklearn_cmac.cli._options import (
 )
 from sklearn_cmac.collection import is_kept, open_store, workers
 from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.local import LearnedFeatureExtractor
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
 from sklearn_cmac.store import nearest_place
@@ -76,6 +78,15 @@ _OF_NEW = (
     help="Who keeps the vectors of a new index: qdrant:FOLDER, qdrant+http://HOST:PORT/NAME, "
     "postgresql://USER@HOST/DATABASE. Default: files in the index.",
 )
+@click.option(
+    "--features",
+    "networks",
+    type=click.Choice(["xfeat", "aliked-n16", "none"]),
+    multiple=True,
+    default=["xfeat"],
+    help="Local features that are kept to verify what is found; ALIKED's take longer, for --best. "
+    "Given for an index that is there, those of its photos are found.",
+)
 @click.option("--again", is_flag=True, help="Try photos again that could not be used before.")
 @click.option("--list-failed", is_flag=True, help="Print each photo that could not be used.")
 @click.option(
@@ -101,6 +112,7 @@ def index_command(
     file: Path | None,
     trust: Sequence[str],
     vectors: str | None,
+    networks: Sequence[str],
     again: bool,
     list_failed: bool,
     backend: str | None,
@@ -129,12 +141,16 @@ def index_command(
             given = read_pipeline(file, trust) if file else None
             photos = look_through(folders).require(folders[0])
             options = _options_of_new(context)
-            index = make_index(path, photos, system, made, maps, given, vectors, options)
+            kept = _extractors(networks)
+            index = make_index(path, photos, system, made, maps, given, kept, vectors, options)
         else:
             index = RetrievalIndex.open(path, trust=trust)
         with index:
             if not anew:
                 _refuse_options_of_new(context, index)
+                for extractor in _extractors(networks) if _is_typed(context, "networks") else ():
+                    failed = index.keep_features(extractor, verbose=True)
+                    print_lines(*(reason for _, reason in failed), err=True)
             features = pipeline_of(index.pipeline)[0]
             features.set_params(store=store or features.store, **made.how())
             say_how_it_runs(pipeline_of(index.pipeline))
@@ -150,9 +166,18 @@ def index_command(
 
 def _options_of_new(context: click.Context) -> dict[str, str]:
     """Those that were typed."""
-    told = ParameterSource.COMMANDLINE
-    typed = [name for name in _OF_NEW if context.get_parameter_source(name) == told]
-    return {name: str(context.params[name]) for name in typed}
+    return {name: str(context.params[name]) for name in _OF_NEW if _is_typed(context, name)}
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
+def _extractors(networks: Sequence[str]) -> list[LearnedFeatureExtractor]:
+    """What finds local features to be kept; where nothing is typed, what is installed."""
+    if networks == ("xfeat",) and not _is_typed(click.get_current_context(), "networks"):
+        return usual_extractors()
+    return [LearnedFeatureExtractor(name).fit([]) for name in networks if name != "none"]
 
 
 def _refuse_options_of_new(context: click.Context, index: RetrievalIndex) -> None:
@@ -207,6 +232,7 @@ def make_index(
     made: SystemOptions,
     maps: Maps,
     given: Pipeline | Retriever | None = None,
+    extractors: Sequence[LearnedFeatureExtractor] = (),
     vectors: str | None = None,
     options: dict[str, str] | None = None,
 ) -> RetrievalIndex:
@@ -222,6 +248,8 @@ def make_index(
     maps : Maps
         Where activation maps are.
     given : fitted Pipeline or Retriever, optional
+    extractors : sequence of LearnedFeatureExtractor
+        What finds local features that are kept.
     vectors : str, optional
         Address of the engine that keeps the vectors.
     options : dict from str to str, optional
@@ -233,10 +261,12 @@ def make_index(
     if given is None:
         given, about = fit_system(made, system, some_of(photos), maps, fit_to_search, len(photos))
         about["whitening"] = given["whiten"].provenance_["summary"]
+    retriever = with_steps(given, extractors=extractors)
     return RetrievalIndex.create(
         path,
-        with_steps(given),
+        retriever,
         regions=Corridor(pipeline_of(given)).sums,
+        features=[*extractors, *retriever.extractors],
         store=vectors,
         provenance={**about, "options": options} if options else about,
     )

@@ -22,10 +22,11 @@ from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import FoundPhotos, walk_photos
 from sklearn_cmac.extraction import ConvFeatureExtractor
 from sklearn_cmac.fingerprints import fingerprint_photo
-from sklearn_cmac.local import LocalFeatureExtractor
+from sklearn_cmac.local import LearnedFeatureExtractor, LocalFeatureExtractor
+from sklearn_cmac.networks import WeightsError
 from sklearn_cmac.persistence import load_pipeline
 from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.reranking import make_chain
+from sklearn_cmac.reranking import USUAL, chain_of_effort, make_chain
 from sklearn_cmac.search import Retriever
 from sklearn_cmac.store import FullDiskError, free_bytes, in_words
 
@@ -177,14 +178,43 @@ def pipeline_of(given: Pipeline | Retriever) -> Pipeline:
 
 
 def with_steps(
-    given: Pipeline | Retriever, rerank: str | None = None, expand: str | None = None
+    given: Pipeline | Retriever,
+    rerank: str | None = None,
+    expand: str | None = None,
+    effort: str | None = None,
+    extractors: Sequence[Any] = (),
 ) -> Retriever:
-    """A fitted pipeline and what follows it: what it was tuned with, unless told otherwise."""
-    if isinstance(given, Retriever) and rerank is None and expand is None:
+    """A fitted pipeline and what follows it: what it was tuned with, unless told otherwise.
+
+    Parameters
+    ----------
+    given : Pipeline or Retriever
+    rerank, expand : str, optional
+        As for `make_chain`.
+    effort : str, optional
+        As for `chain_of_effort`; default: "usual", if neither of the others is given.
+    extractors : sequence of LearnedFeatureExtractor
+        What finds the local features that are kept.
+    """
+    if isinstance(given, Retriever) and rerank is expand is effort is None:
         return given
-    usual = "matching" if Corridor(pipeline_of(given)).sums else "none"
-    chain = make_chain(rerank or usual, expand or "none", verbose=True)
+    regions = Corridor(pipeline_of(given)).sums
+    if rerank is expand is None:
+        chain = chain_of_effort(effort or USUAL, regions, extractors, verbose=True)
+    else:
+        usual = "matching" if regions else "none"
+        chain = make_chain(rerank or usual, expand or "none", verbose=True)
     return Retriever(FrozenEstimator(pipeline_of(given)), *chain).fit([])
+
+
+def usual_extractors() -> list[LearnedFeatureExtractor]:
+    """What finds the local features that a new index keeps, where that is installed."""
+    extractor = LearnedFeatureExtractor()
+    try:
+        return [extractor.fit([])]
+    except (ImportError, WeightsError) as error:
+        print_lines(f"photos that are found are not verified: {error}", err=True)
+        return []
 
 
 def _usable(features: Any, photos: Sequence[Any]) -> list[Any]:

@@ -27,6 +27,7 @@ from sklearn_cmac.cli._making import (
     pipeline_option,
     read_pipeline,
     trust_option,
+    usual_extractors,
     with_steps,
 )
 from sklearn_cmac.cli._options import (
@@ -46,7 +47,7 @@ from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
 from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
-from sklearn_cmac.reranking import EXPANSION, RERANKING
+from sklearn_cmac.reranking import BEST, EXPANSION, FAST, RERANKING
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
 
@@ -77,16 +78,14 @@ def _when_stopped(given: dict[str, Any]) -> str:
 )
 @pipeline_option
 @trust_option
+@click.option("--fast", "effort", flag_value=FAST, help="Compare descriptors and regions only.")
 @click.option(
-    "--rerank",
-    type=click.Choice(list(RERANKING)),
-    help="Default: matching, or as tuned, if neither this nor --expand is given.",
+    "--best", "effort", flag_value=BEST, help="Look at more photos, and longer, for seconds."
 )
 @click.option(
-    "--expand",
-    type=click.Choice(list(EXPANSION)),
-    help="Default: none, or as tuned, if neither this nor --rerank is given.",
+    "--rerank", type=click.Choice(list(RERANKING)), help="Name the steps instead; this is one."
 )
+@click.option("--expand", type=click.Choice(list(EXPANSION)), help="And this is one behind it.")
 @store_option
 @max_pixels_option
 def search_command(
@@ -101,6 +100,7 @@ def search_command(
     system: str,
     file: Path | None,
     trust: Sequence[str],
+    effort: str | None,
     rerank: str | None,
     expand: str | None,
     store: Path | None,
@@ -111,6 +111,8 @@ def search_command(
     A folder gets an index beside it the first time, and is looked through for changes each time.
     Prints rank, score and name of each photo, best first.
     """
+    if effort and (rerank or expand):
+        raise click.UsageError(f"--{effort} names the steps, and so do --rerank and --expand")
     asked = Photo(query) if box is None else Query(Photo(query), box)
     folder = None if is_kept(where) else where
     made = SystemOptions(max_pixels=max_pixels)
@@ -134,7 +136,8 @@ def search_command(
             assert folder is not None
             _check_query(asked, made.make(system, None) if given is None else given)
             maps = Maps(store or scratch, store is None)
-            index = make_index(path, found.require(folder), system, made, maps, given)
+            kept = usual_extractors()
+            index = make_index(path, found.require(folder), system, made, maps, given, kept)
             print_lines(f"{path}: is made; the next search is quick", err=True)
         else:
             read_only = folder is None or not os.access(path, os.W_OK)
@@ -143,7 +146,7 @@ def search_command(
             if not anew:
                 _check_system(index, system)
                 if given is not None:
-                    index.pipeline = with_steps(given)
+                    index.pipeline = with_steps(given, extractors=index.extractors)
             pipeline = pipeline_of(index.pipeline)
             features = pipeline[0].set_params(store=store or scratch, **made.how())
             say_how_it_runs(pipeline)
@@ -153,8 +156,9 @@ def search_command(
                 features.set_params(store=store or (scratch if anew else None))
                 _look_through(index, folder)
                 features.set_params(store=store or scratch)
-            if rerank or expand:
-                index.pipeline = with_steps(index.pipeline, rerank, expand)
+            if rerank or expand or effort:
+                kept = index.extractors
+                index.pipeline = with_steps(index.pipeline, rerank, expand, effort, kept)
             results = index.search(asked, n_results, below=below)
         _print(results, as_json)
         if html:

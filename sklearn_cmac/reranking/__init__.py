@@ -4,6 +4,7 @@ from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_d
 from sklearn_cmac.reranking._candidates import CandidateNeighbors, similarities_among
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
+from sklearn_cmac.reranking._effort import BEST, EFFORTS, FAST, USUAL, chain_of_effort
 from sklearn_cmac.reranking._embedding import embed_distances
 from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
@@ -19,8 +20,12 @@ from sklearn_cmac.reranking._verification import (
 from sklearn_cmac.reranking._verified_expansion import VerifiedExpansion
 
 __all__ = [
+    "BEST",
+    "EFFORTS",
     "EXPANSION",
+    "FAST",
     "RERANKING",
+    "USUAL",
     "CandidateNeighbors",
     "Chain",
     "DatabaseAugmentation",
@@ -37,6 +42,7 @@ __all__ = [
     "SpatialVerification",
     "VerifiedExpansion",
     "augment_database",
+    "chain_of_effort",
     "embed_distances",
     "expand_queries",
     "find_transform",
