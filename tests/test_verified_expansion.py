@@ -25,21 +25,24 @@ from sklearn_cmac.search import (
     Retriever,
     SpatialVerification,
     VerifiedExpansion,
+    same_object_probability,
 )
 from sklearn_cmac.testing import check_reranking_step
+
+SIFT = "SIFT, ratio"
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
 
 class Known(RerankingStep):
-    """Takes the place of verification: knows the inliers of photos by their names."""
+    """Takes the place of verification: knows how probable photos are, by their names."""
 
     needs = frozenset({"photos"})
-    _parameter_constraints: dict = {"inliers": [dict], "n_candidates": "no_validation"}
+    _parameter_constraints: dict = {"scores": [dict], "n_candidates": "no_validation"}
     compared: list = []
 
-    def __init__(self, inliers, n_candidates=100):
-        self.inliers = inliers
+    def __init__(self, scores, n_candidates=100):
+        self.scores = scores
         self.n_candidates = n_candidates
 
     def rerank(self, queries, rankings, collection, prepared):
@@ -47,8 +50,8 @@ class Known(RerankingStep):
         for query, ranked in zip(queries, rankings, strict=True):
             names = [collection.name(id_) for id_ in ranked.ids]
             self.compared.append((query.name, names))
-            counts = np.array([self.inliers.get(name, 0) for name in names], np.float32)
-            found.append(ranked.resorted(counts, stay=np.isnan(counts)))
+            scores = np.array([self.scores.get(name, 0) for name in names], float)
+            found.append(ranked.resorted(scores, stay=np.isnan(scores)))
         return found
 
 
@@ -75,7 +78,7 @@ def ask(step, photos, descriptor=(1.0, 0.0), given=None, **kwargs):
     query = DescribedQuery("query", np.array(descriptor, np.float32), **kwargs)
     if given is None:
         (given,) = search_again(photos.engine, [query], query.descriptor[None], len(photos.engine))
-    (ranked,) = step.rerank([query], [given], photos, None)
+    (ranked,) = step.rerank([query], [given], photos, step.prepare(photos, None))
     return ranked
 
 
@@ -85,32 +88,22 @@ PHOTOS = {"a": (0.8, 0.6, 0), "b": (0.6, 0.8, 0), "c": (0.7, 0, 0.51**0.5), "d":
 QUERY = (1.0, 0.0, 0.0)
 
 
-def test_a_verified_photo_is_added_by_its_inliers_and_all_photos_are_ranked_anew():
+def test_a_verified_photo_is_added_by_its_probability_and_all_photos_are_ranked_anew():
     """Before, c is more like the query than b."""
-    ranked = ask(VerifiedExpansion(Known({"a": 50}), n_rounds=1), collection(PHOTOS), QUERY)
+    ranked = ask(VerifiedExpansion(Known({"a": 0.5}), n_rounds=1), collection(PHOTOS), QUERY)
     # (1, 0, 0) + 0.5 (0.8, 0.6, 0) = (1.4, 0.3, 0), whose length is the root of 2.05.
     length = 2.05**0.5
     np.testing.assert_allclose(ranked.query, [1.4 / length, 0.3 / length, 0], rtol=1e-6)
     assert ranked.ids.tolist() == ["a", "b", "c", "d"]
-    expected = [50, 1.08 / length, 0.98 / length, 0.3 / length]
+    expected = [0.5, 1.08 / length, 0.98 / length, 0.3 / length]
     np.testing.assert_allclose(ranked.scores, expected, rtol=1e-6)
 
 
-def test_no_photo_weighs_more_than_the_query():
-    ranked = ask(VerifiedExpansion(Known({"a": 250, "d": 20})), collection(PHOTOS), QUERY)
-    expected = np.array([1.8, 0.6 + 0.2, 0])
-    np.testing.assert_allclose(ranked.query, expected / np.hypot(1.8, 0.8), rtol=1e-6)
-    assert ranked.scores[:2].tolist() == [250, 20]
-    step = VerifiedExpansion(Known({"a": 250, "d": 20}), full_weight=20)
-    expected = np.array([1.8, 0.6 + 1, 0])
+def test_verified_photos_come_first_by_probability_and_equal_ones_as_they_were_found():
+    step = VerifiedExpansion(Known({"d": 0.9, "c": 0.6, "b": 0.6}))
     ranked = ask(step, collection(PHOTOS), QUERY)
-    np.testing.assert_allclose(ranked.query, expected / np.hypot(1.8, 1.6), rtol=1e-6)
-
-
-def test_verified_photos_come_first_by_inliers_and_equal_ones_as_they_were_found():
-    ranked = ask(VerifiedExpansion(Known({"d": 40, "c": 9, "b": 9})), collection(PHOTOS), QUERY)
     assert ranked.ids.tolist() == ["d", "b", "c", "a"]
-    assert ranked.scores[:3].tolist() == [40, 9, 9]
+    np.testing.assert_allclose(ranked.scores[:3], [0.9, 0.6, 0.6])
 
 
 CHAIN = {"x": at(30), "y": at(-50), "z": at(65)}
@@ -118,33 +111,33 @@ CHAIN = {"x": at(30), "y": at(-50), "z": at(65)}
 
 def test_the_second_round_verifies_what_the_first_has_brought_up(compared):
     """Of two candidates z is none, until x has turned the query by 15 degrees."""
-    verifier = Known({"x": 100, "z": 40}, n_candidates=2)
+    verifier = Known({"x": 1, "z": 0.4}, n_candidates=2)
     one = ask(VerifiedExpansion(verifier, n_rounds=1), collection(CHAIN))
     assert one.ids.tolist() == ["x", "z", "y"]
-    np.testing.assert_allclose(one.scores, [100, at(50)[0], at(65)[0]], rtol=1e-6)
+    np.testing.assert_allclose(one.scores, [1, at(50)[0], at(65)[0]], rtol=1e-6)
     assert compared == [("query", ["x", "y"])]
     compared.clear()
     two = ask(VerifiedExpansion(verifier), collection(CHAIN))
     assert two.ids.tolist() == ["x", "z", "y"]
-    assert two.scores[:2].tolist() == [100, 40]
+    assert two.scores[:2].tolist() == [1, 0.4]
     summed = np.array(at(0)) + at(30) + 0.4 * np.array(at(65))
     np.testing.assert_allclose(two.query, summed / np.linalg.norm(summed), rtol=1e-6)
     assert compared == [("query", ["x", "y"]), ("query", ["z"])]
 
 
 def test_rounds_end_when_there_is_nothing_new(compared):
-    ask(VerifiedExpansion(Known({"x": 100, "z": 40}), n_rounds=9), collection(CHAIN))
+    ask(VerifiedExpansion(Known({"x": 1, "z": 0.4}), n_rounds=9), collection(CHAIN))
     assert sorted(photo for _, names in compared for photo in names) == ["x", "y", "z"]
 
 
 def test_queries_that_stand_still_are_not_asked_about_again(compared):
     """And each goes its own way."""
-    step = VerifiedExpansion(Known({"x": 100, "z": 40}, n_candidates=1))
+    step = VerifiedExpansion(Known({"x": 1, "z": 0.4}, n_candidates=1))
     photos = collection({**CHAIN, "far": at(180)})
     descriptors = np.array([at(0), at(180), at(31)], np.float32)
     queries = [DescribedQuery(str(i), row) for i, row in enumerate(descriptors)]
     given = search_again(photos.engine, queries, descriptors, 4)
-    found = step.rerank(queries, given, photos, None)
+    found = step.rerank(queries, given, photos, [None])
     assert compared == [("0", ["x"]), ("1", ["far"]), ("2", ["x"])]
     assert [ranked.ids[0] for ranked in found] == ["x", "far", "x"]
     assert found[1].scores[0] == pytest.approx(1)
@@ -160,17 +153,19 @@ def test_a_query_of_which_nothing_is_verified_keeps_its_ranking():
 
 
 def test_a_verified_photo_stays_though_the_last_search_does_not_reach_it():
-    """A step before has brought it up, and with 10 inliers it turns the query little."""
+    """A step before has brought it up, and it turns the query little."""
     photos = collection({"a": at(10), "b": at(12), "far": at(80)})
-    given = RankedList(np.array(["far", "b"]), np.array([9.0, 8]), np.array([1.0, 0]))
-    ranked = ask(VerifiedExpansion(Known({"far": 10})), photos, given=given)
+    given = RankedList(
+        np.array(["far", "b"]), np.array([9.0, 8]), np.array([1.0, 0]), searched=True
+    )
+    ranked = ask(VerifiedExpansion(Known({"far": 0.1})), photos, given=given)
     assert ranked.ids.tolist() == ["far", "a"]
 
 
 def test_a_photo_that_must_not_be_found_is_not_brought_up(compared):
     photos = collection(CHAIN)
     given = RankedList(np.array(["x", "y"]), np.array([0.9, 0.6]), np.array([1.0, 0]))
-    step = VerifiedExpansion(Known({"x": 100, "z": 40}))
+    step = VerifiedExpansion(Known({"x": 1, "z": 0.4}))
     ranked = ask(step, photos, given=given, exclude="z")
     assert ranked.ids.tolist() == ["x", "y"]
     assert all("z" not in names for _, names in compared)
@@ -180,8 +175,8 @@ def test_a_photo_that_must_not_be_found_is_not_brought_up(compared):
 
 
 def test_a_photo_that_cannot_be_looked_at_keeps_its_rank_and_is_tried_once(compared):
-    inliers = {"a": 9, "b": np.nan, "c": 60, "d": 20}
-    ranked = ask(VerifiedExpansion(Known(inliers), n_rounds=3), collection(PHOTOS), QUERY)
+    scores = {"a": 0.09, "b": np.nan, "c": 0.6, "d": 0.2}
+    ranked = ask(VerifiedExpansion(Known(scores), n_rounds=3), collection(PHOTOS), QUERY)
     # (1, 0, 0) + 0.6 c + 0.2 d + 0.09 a: a product of 1.21 with a, 1.15 with b, 1.45 with c.
     assert ranked.ids.tolist() == ["c", "d", "b", "a"]
     assert len(compared) == 1
@@ -208,12 +203,14 @@ def test_with_spatial_verification_behind_it_the_warning_names_the_photo_once(rn
         ranked = ask(step, photos, photo=query)
     assert len(told) == 1
     assert ranked.ids.tolist() == ["x", "gone", "z", "y"]
-    assert ranked.scores[[0, 2]].tolist() == [30, 20]
+    np.testing.assert_allclose(ranked.scores[[0, 2]], same_object_probability([30, 20], SIFT))
     step.set_params(verifier__min_inliers=25)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ranked = ask(step, photos, photo=query)
-    assert (ranked.scores > 1).tolist() == [True, False, False, False]
+    assert ranked.ids[0] == "x"
+    assert ranked.scores[0] == pytest.approx(same_object_probability(30, SIFT))
+    assert np.all(ranked.scores[1:] < 1 - 1e-3)
 
 
 # -- beside others ----------------------------------------------------------------------------
@@ -221,7 +218,7 @@ def test_with_spatial_verification_behind_it_the_warning_names_the_photo_once(rn
 
 def test_it_passes_the_checks():
     """Whatever is verified, the query's own photo too, and with few candidates."""
-    names = {"photo 0": 30, "photo 3": 12, "photo 5": 8}
+    names = {"photo 0": 0.99, "photo 3": 0.9, "photo 5": 0.6}
     for verifier in (Known(names), Known(names, 2), Known({"photo 6": np.nan, **names}), Known({})):
         check_reranking_step(VerifiedExpansion(verifier))
 
@@ -256,7 +253,7 @@ def test_it_goes_with_other_steps_in_any_order(others, place, rng, compared):
     photos = list(rng.integers(0, 255, (8, 24, 32, 3)).astype(np.uint8))
     retriever = Retriever(FrozenEstimator(make_light(regions=False)))
     names = retriever.fit([]).describe(photos).names
-    expand = VerifiedExpansion(Known({names[7]: 30, names[2]: 10}))
+    expand = VerifiedExpansion(Known({names[7]: 0.9, names[2]: 0.7}))
     steps = [*others[:place], expand, *others[place:]]
     retriever.set_params(steps=[(str(i), step) for i, step in enumerate(steps)]).fit([])
     (ranked,) = retriever.rank(photos[:1], photos)
@@ -274,7 +271,7 @@ def test_it_goes_on_from_what_a_step_before_has_searched_with(other, rng, compar
     described = retriever.describe(photos)
     (before,) = retriever.rank(photos[:1], described)
     retriever.set_params(
-        steps=[("other", other), ("expand", VerifiedExpansion(Known({described.names[4]: 100})))]
+        steps=[("other", other), ("expand", VerifiedExpansion(Known({described.names[4]: 1.0})))]
     ).fit([])
     (ranked,) = retriever.rank(photos[:1], described)
     summed = before.query + described.descriptors()[1][4]

@@ -1,6 +1,11 @@
 """What happens behind the first ranking: one step a file."""
 
 from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_database
+from sklearn_cmac.reranking._calibration import (
+    CALIBRATIONS,
+    fit_calibration,
+    same_object_probability,
+)
 from sklearn_cmac.reranking._candidates import CandidateNeighbors, similarities_among
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
@@ -21,6 +26,7 @@ from sklearn_cmac.reranking._verified_expansion import VerifiedExpansion
 
 __all__ = [
     "BEST",
+    "CALIBRATIONS",
     "EFFORTS",
     "EXPANSION",
     "FAST",
@@ -46,7 +52,9 @@ __all__ = [
     "embed_distances",
     "expand_queries",
     "find_transform",
+    "fit_calibration",
     "make_chain",
     "match_regions",
+    "same_object_probability",
     "similarities_among",
 ]

@@ -264,7 +264,7 @@ class Localization(RerankingStep):
     ) -> list[RankedList]:
         """As for every step."""
         corridor: Corridor = prepared
-        asking = askers(rankings, self.n_candidates)
+        asking = askers([ranked.ids[: self.n_candidates].tolist() for ranked in rankings])
         targets = [_target(query) for query in queries]
         # Photo by photo: each map is read, and its sums are taken, once for all queries.
         tasks = (

@@ -61,6 +61,8 @@ class RankedList:
     order : ndarray of int
         Positions in the collection, once the last step is done; copies of a photo stand one
         after the other, and `scores` is as long. Before, it is empty.
+    searched : bool
+        Whether the order is that of a search with `query`, which no step has changed since.
     """
 
     ids: np.ndarray
@@ -68,6 +70,7 @@ class RankedList:
     query: np.ndarray
     windows: np.ndarray | None = None
     order: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    searched: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,7 +102,7 @@ class RankedList:
             ids=np.concatenate([self.ids[:m][new], self.ids[m:]]),
             scores=np.concatenate([scores[new], self.scores[m:]]),
             windows=None if windows is None else windows[new],
-            **changes,
+            **{"searched": False, **changes},
         )
 
     def joined_by(self, ids: np.ndarray) -> RankedList:
@@ -135,43 +138,48 @@ def search_again(
         queries, descriptors, zip(*engine.kneighbors(descriptors, wider))
     ):
         allowed = np.flatnonzero(ids != query.exclude)[:k]
-        found.append(RankedList(ids[allowed], scores[allowed], descriptor))
+        found.append(RankedList(ids[allowed], scores[allowed], descriptor, searched=True))
     return found
 
 
 def look_again(collection: Collection, id_: str, work: Callable[[Item], Any]) -> Callable[[], Any]:
     """A task: what `work` makes of a photo, or the `PhotoError` if it is gone or damaged."""
+    return at_work(work, partial(collection.photo, id_))
+
+
+def at_work(work: Callable[[Any], Any], find: Callable[[], Any]) -> Callable[[], Any]:
+    """A task: what `work` makes of what is found now, or the `PhotoError` that this ends in."""
     try:
-        photo = collection.photo(id_)
+        found = find()
     except PhotoError as error:
         return partial(_same, error)
-    return partial(_work_or_error, work, photo)
+    return partial(_work_or_error, work, found)
 
 
 def _same(value: Any) -> Any:
     return value
 
 
-def _work_or_error(work: Callable[[Item], Any], photo: Item) -> Any:
+def _work_or_error(work: Callable[[Any], Any], found: Any) -> Any:
     try:
-        return work(photo)
+        return work(found)
     except PhotoError as error:
         return error
 
 
-def tell_of(error: PhotoError) -> None:
+def tell_of(error: PhotoError, consequence: str = "It keeps its rank.") -> None:
     """Say that a photo could not be looked at again."""
-    warnings.warn(f"{error} It keeps its rank.", stacklevel=3)
+    warnings.warn(f"{error} {consequence}", stacklevel=3)
 
 
-def askers(rankings: Sequence[RankedList], n_candidates: int) -> dict[str, list[int]]:
-    """For each photo among the first of some ranking, the positions of those rankings.
+def askers(candidates: Sequence[Sequence[str]]) -> dict[str, list[int]]:
+    """For each photo that is a candidate of some query, the positions of those queries.
 
     Steps that look at photos go through these, so that each is looked at once for all queries.
     """
     asking: dict[str, list[int]] = {}
-    for q, ranked in enumerate(rankings):
-        for id_ in ranked.ids[:n_candidates].tolist():
+    for q, ids in enumerate(candidates):
+        for id_ in ids:
             asking.setdefault(id_, []).append(q)
     return asking
 

@@ -7,11 +7,11 @@ and fast spatial matching", CVPR 2007, section 4.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import joblib
 import numpy as np
@@ -21,6 +21,7 @@ from sklearn_cmac._progress import show_progress
 from sklearn_cmac._scikit_learn import HasMethods, Interval, StrOptions
 from sklearn_cmac.collection import Collection
 from sklearn_cmac.local import (
+    LightGlueMatcher,
     LocalFeatureExtractor,
     LocalFeatures,
     NearestMatcher,
@@ -28,13 +29,19 @@ from sklearn_cmac.local import (
     find_homography,
     outline_in,
 )
+from sklearn_cmac.networks import XFEAT_CHANNELS
 from sklearn_cmac.photos import Box, Item, PhotoError, Query
+from sklearn_cmac.reranking._calibration import (
+    CALIBRATIONS,
+    Calibration,
+    same_object_probability,
+)
 from sklearn_cmac.reranking._step import (
     DescribedQuery,
     RankedList,
     RerankingStep,
     askers,
-    look_again,
+    at_work,
     tell_of,
 )
 
@@ -144,12 +151,15 @@ class SpatialMatch:
     outline : ndarray of shape (k, 2)
         The polygon in the photo onto which the query's box falls, cut off at the photo's sides.
         None of it may be left.
+    probability : float, default=0
+        That the photo shows the same object, by `n_inliers`: `same_object_probability`.
     """
 
     n_inliers: int
     matrix: np.ndarray | None
     pairs: np.ndarray
     outline: np.ndarray
+    probability: float = 0.0
 
     @property
     def box(self) -> Box | None:
@@ -157,19 +167,50 @@ class SpatialMatch:
         return box_around(self.outline)
 
 
+class _Found(NamedTuple):
+    """How a query lies in a photo, before anybody asks for an outline."""
+
+    matrix: np.ndarray | None
+    pairs: np.ndarray
+    query_size: tuple[int, int]
+    photo_size: tuple[int, int]
+    probability: float
+    verified: bool
+
+    @property
+    def n_inliers(self) -> int:
+        return len(self.pairs)
+
+    def with_outline(self, query: Item) -> SpatialMatch:
+        box = query.box if isinstance(query, Query) else (0, 0, *self.query_size)
+        outline = np.empty((0, 2))
+        if self.matrix is not None:
+            outline = outline_in(self.matrix, box, self.photo_size)
+        return SpatialMatch(self.n_inliers, self.matrix, self.pairs, outline, self.probability)
+
+
+# Of one query: what was found in each photo, or why it could not be looked at.
+_Findings = dict[str, "_Found | PhotoError"]
+
+
 class SpatialVerification(RerankingStep):
     """Sort the first photos by how many local features lie in them as they do in the query.
 
     Features of query and photo that match are compared with the one map of the plane that most
-    of them agree with, and the photo's score is the number that do. It works behind any
-    pipeline, since it looks at the photos again with an extractor of its own.
+    of them agree with. A photo in which enough do is verified, and scored by how probable it is
+    that it shows the same object; all others score 0 and keep their order behind these. It works
+    behind any pipeline, since it looks at the photos with an extractor of its own, and at no
+    photo whose features are kept.
+
+    With `careful`, it is a quick look at all candidates, and what that leaves open is looked at
+    again by slower means: only those few pairs cost more.
 
     Parameters
     ----------
     extractor : LocalFeatureExtractor or LearnedFeatureExtractor, optional
         Or another transformer from photos to `LocalFeatures`. Default:
         ``LocalFeatureExtractor()``. Finding a photo's features takes longer than comparing them,
-        so with more than a few queries give it a `store`.
+        so with more than a few queries give it a `store`, or keep them in an index.
     n_candidates : int, default=100
         So many of the photos ranked first.
     ratio : float, default=0.8
@@ -183,26 +224,39 @@ class SpatialVerification(RerankingStep):
         How far from where the map takes it a feature may lie, as a share of the photo's long
         side. Default: 0.01; for features of a network 0.006.
     min_inliers : int, optional
-        Fewer features that agree count as none: some always do by chance. Photos with equally
-        many, or none, keep their order. Default: 6; for features of a network 8.
+        With fewer features that agree a photo is not verified: some always do by chance. Default:
+        6; for features of a network 8, and 20 where LightGlue matches them.
     max_trials : int, default=500
         Of RANSAC, for each query and photo.
     random_state : int or None, default=0
         Draws the pairs that RANSAC tries, for each query and photo anew: what others are ranked
         changes no score.
     n_jobs : int, optional
-        Photos verified at once, through joblib.
+        Photos compared at once, each in one thread, through joblib. None is 1 unless a
+        `joblib.parallel_config` says otherwise.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     matcher : NearestMatcher or LightGlueMatcher, optional
         Or another object with such a `match`, which says which features match. Default: by
         their `ratio`, and those of a network by ``NearestMatcher()``.
+    calibration : (float, float), optional
+        The curve from inliers to probability, as `fit_calibration` returns it. Default: that of
+        ``reranking.CALIBRATIONS`` for the features and their matcher.
+    careful : SpatialVerification, optional
+        With an extractor, a matcher and `min_inliers` of its own, looks again at candidates that
+        this one leaves open, and its word counts. Its `n_candidates` are not used.
+    n_careful : int, default=20
+        At so many candidates of a query at most, those in which most features agree.
+    sure : float, default=0.99
+        From this probability on, a candidate is not looked at again. One in which no features
+        agree is not either: that is hopeless.
 
     Notes
     -----
     It needs scikit-image for SIFT, ``pip install sklearn-cmac[local]``, and
     ``sklearn-cmac[verify]`` for features of networks and for homographies. A photo that has no
-    features is never moved forward.
+    features is never moved forward. One that cannot be looked at keeps its rank, and a warning
+    names it.
 
     References
     ----------
@@ -212,10 +266,16 @@ class SpatialVerification(RerankingStep):
 
     Examples
     --------
-    >>> from sklearn_cmac import LocalFeatureExtractor
-    >>> from sklearn_cmac.search import SpatialVerification
+    >>> from sklearn_cmac import LearnedFeatureExtractor, LocalFeatureExtractor
+    >>> from sklearn_cmac.search import LightGlueMatcher, SpatialVerification
     >>> SpatialVerification(LocalFeatureExtractor(store="features/"), n_candidates=50).needs
     frozenset({'photos'})
+    >>> careful = SpatialVerification(
+    ...     LearnedFeatureExtractor("aliked-n16", store="features/"), matcher=LightGlueMatcher()
+    ... )
+    >>> quick = SpatialVerification(LearnedFeatureExtractor(store="features/"), careful=careful)
+    >>> quick.set_params(careful__min_inliers=25).careful.min_inliers
+    25
     """
 
     needs = frozenset({"photos"})
@@ -231,6 +291,10 @@ class SpatialVerification(RerankingStep):
         "matcher": [HasMethods("match"), None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
+        "calibration": [tuple, list, None],
+        "careful": [HasMethods("compare_in"), None],
+        "n_careful": [Interval(Integral, 1, None, closed="left")],
+        "sure": [Interval(Real, 0, 1, closed="both")],
     }
 
     def __init__(
@@ -246,6 +310,10 @@ class SpatialVerification(RerankingStep):
         n_jobs: int | None = None,
         verbose: bool | int = False,
         matcher: Any = None,
+        calibration: Calibration | None = None,
+        careful: SpatialVerification | None = None,
+        n_careful: int = 20,
+        sure: float = 0.99,
     ):
         self.extractor = extractor
         self.n_candidates = n_candidates
@@ -258,10 +326,15 @@ class SpatialVerification(RerankingStep):
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.matcher = matcher
+        self.calibration = calibration
+        self.careful = careful
+        self.n_careful = n_careful
+        self.sure = sure
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # What was pickled before there was such a parameter.
-        super().__setstate__({"matcher": None, **state})
+        # What was pickled before there were such parameters.
+        new = {"matcher": None, "calibration": None, "careful": None, "n_careful": 20, "sure": 0.99}
+        super().__setstate__({**new, **state})
 
     def compare(self, query: Item, photos: Sequence[Item | LocalFeatures]) -> list[SpatialMatch]:
         """How the features of a query lie in photos, such as those that a search found.
@@ -270,6 +343,7 @@ class SpatialVerification(RerankingStep):
         ----------
         query : photo or Query
         photos : sequence of photos or LocalFeatures
+            Features are those of `extractor`; with these, there is no careful look.
 
         Returns
         -------
@@ -290,24 +364,43 @@ class SpatialVerification(RerankingStep):
         (True, 4)
         """
         self._validate_params()
-        extractor = self._extractor()
-        (asked,) = extractor.transform([query])
-        width, height = asked.photo_size
-        box = query.box if isinstance(query, Query) else (0, 0, width, height)
-        given = [photo for photo in photos if isinstance(photo, LocalFeatures)]
-        described = given if len(given) == len(photos) else extractor.transform(photos)
-        found = (self._match(features, [asked])[0] for features in described)
+        given = {str(i): photo for i, photo in enumerate(photos)}
+        # Of features, it is not known what a careful extractor would find.
+        only_features = any(isinstance(photo, LocalFeatures) for photo in photos)
+        look = self._look_once if only_features else self._look
+        (found,) = look([query], [list(given)], _Given(given), thorough=True)
+        matches = []
+        for match in map(found.__getitem__, given):
+            if isinstance(match, PhotoError):
+                raise match
+            matches.append(match.with_outline(query))
+        return matches
+
+    def compare_in(
+        self, query: Item, ids: Sequence[str], collection: KeptPhotos
+    ) -> list[SpatialMatch | None]:
+        """The same for photos of a collection, which are opened only if no features are kept.
+
+        Parameters
+        ----------
+        query : photo or Query
+        ids : sequence of str
+        collection : Collection
+            Or another object with its methods `features` and `photo`.
+
+        Returns
+        -------
+        list of SpatialMatch or None
+            None of photos of which no features are kept, and which are gone or damaged.
+        """
+        self._validate_params()
+        (found,) = self._look([query], [list(ids)], collection, thorough=True)
         return [
-            SpatialMatch(
-                len(pairs),
-                matrix,
-                pairs,
-                np.empty((0, 2)) if matrix is None else outline_in(matrix, box, size),
-            )
-            for matrix, pairs, size in found
+            None if isinstance(match, PhotoError) else match.with_outline(query)
+            for match in map(found.__getitem__, ids)
         ]
 
-    def features_of(self, collection: Collection, id_: str) -> LocalFeatures:
+    def features_of(self, collection: KeptPhotos, id_: str) -> LocalFeatures:
         """Local features of a photo: those that are kept, or found in it now.
 
         Parameters
@@ -324,12 +417,7 @@ class SpatialVerification(RerankingStep):
         PhotoError
             If none are kept, and the photo is gone or damaged.
         """
-        extractor = self._extractor()
-        kept = collection.features(id_, extractor)
-        return extractor.transform([collection.photo(id_)])[0] if kept is None else kept
-
-    def _extractor(self) -> Any:
-        return LocalFeatureExtractor() if self.extractor is None else self.extractor
+        return _find_features(collection, id_, self._extractor())()
 
     def rerank(
         self,
@@ -341,51 +429,97 @@ class SpatialVerification(RerankingStep):
         """As for every step."""
         if not queries:
             return list(rankings)
-        extractor = self._extractor()
-        asked = extractor.transform([query.photo for query in queries])
         first = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
-        asking = askers(rankings, self.n_candidates)
+        found = self._look([query.photo for query in queries], first, collection)
+        for error in _errors(found):
+            tell_of(error)
+        return [
+            ranked.resorted(scores, stay=np.isnan(scores))
+            for ranked, scores in zip(rankings, map(_scores, found, first))
+        ]
+
+    def _look(
+        self,
+        queries: list[Item],
+        candidates: list[list[str]],
+        collection: KeptPhotos,
+        thorough: bool = False,
+    ) -> list[_Findings]:
+        """What is found of each query in its candidates, those left open by a careful look.
+
+        If it is thorough, pairs that cannot be verified are compared to the end too.
+        """
+        found = self._look_once(queries, candidates, collection, thorough)
+        if self.careful is not None:
+            left = [self._open(*each) for each in zip(found, candidates)]
+            again = self.careful._look(queries, left, collection, thorough)
+            for error in _errors(again):
+                tell_of(error, "What was found at first sight counts.")
+            for mine, looked in zip(found, again):
+                mine.update({k: v for k, v in looked.items() if not isinstance(v, PhotoError)})
+        return found
+
+    def _open(self, found: _Findings, candidates: list[str]) -> list[str]:
+        """Candidates that are neither surely the same nor hopeless, the likeliest."""
+        looked = {id_: found[id_] for id_ in candidates}
+        left = {
+            id_: match.n_inliers
+            for id_, match in looked.items()
+            if isinstance(match, _Found) and match.n_inliers and match.probability < self.sure
+        }
+        return sorted(left, key=lambda id_: -left[id_])[: self.n_careful]
+
+    def _look_once(
+        self,
+        queries: list[Item],
+        candidates: list[list[str]],
+        collection: KeptPhotos,
+        thorough: bool,
+    ) -> list[_Findings]:
+        asking = askers(candidates)
+        found: list[_Findings] = [{} for _ in queries]
+        if not asking:
+            return found
+        extractor = self._extractor()
+        asked = extractor.transform(queries)
         # Photo by photo: the features of each are found once for all queries.
         tasks = (
             joblib.delayed(
-                look_again(collection, i, partial(self._verify, extractor, [asked[q] for q in qs]))
+                at_work(
+                    partial(self._verify, [asked[q] for q in qs], thorough),
+                    partial(_find_features, collection, id_, extractor),
+                )
             )()
-            for i, qs in asking.items()
+            for id_, qs in asking.items()
         )
-        found = in_order(tasks, self.n_jobs)
-        scores: list[dict[str, float]] = [{} for _ in queries]
-        bar = show_progress(found, len(asking), "verifying", self.verbose)
-        for counts, (photo, qs) in zip(bar, asking.items()):
-            if isinstance(counts, PhotoError):
-                tell_of(counts)
-                counts = [np.nan] * len(qs)
-            for q, count in zip(qs, counts):
-                scores[q][photo] = count
-        found_again = [
-            np.array([mine[photo] for photo in photos], np.float32)
-            for mine, photos in zip(scores, first)
-        ]
-        return [
-            ranked.resorted(counts, stay=np.isnan(counts))
-            for ranked, counts in zip(rankings, found_again)
-        ]
+        results = in_order(tasks, self.n_jobs, prefer="threads")
+        bar = show_progress(results, len(asking), "verifying", self.verbose)
+        for matches, (id_, qs) in zip(bar, asking.items()):
+            if isinstance(matches, PhotoError):
+                matches = [matches] * len(qs)
+            for q, match in zip(qs, matches):
+                found[q][id_] = match
+        return found
 
-    def _verify(self, extractor: Any, queries: list[LocalFeatures], photo: Any) -> list[int]:
-        """How many features of a photo agree with each query."""
-        (features,) = extractor.transform([photo])
-        least = self.min_inliers or _defaults_for(features).min_inliers
-        counts = [len(pairs) for _, pairs, _ in self._match(features, queries)]
-        return [count if count >= least else 0 for count in counts]
+    def _extractor(self) -> Any:
+        return LocalFeatureExtractor() if self.extractor is None else self.extractor
 
-    def _match(
-        self, photo: LocalFeatures, queries: list[LocalFeatures]
-    ) -> list[tuple[np.ndarray | None, np.ndarray, tuple[int, int]]]:
-        """For each query the map (3, 3), the places (n, 2, 2) that agree, and the photo's size."""
+    def _verify(
+        self, queries: list[LocalFeatures], thorough: bool, find: Callable[[], LocalFeatures]
+    ) -> list[_Found]:
+        """How each query lies in a photo."""
+        photo = find()
+        least = self.min_inliers or self._defaults(photo).min_inliers
         found = []
         for query, pairs in zip(queries, self._pairs(photo, queries)):
             places = np.stack([query.positions[pairs[:, 0]], photo.positions[pairs[:, 1]]], axis=1)
-            matrix, inliers = self._find_map(places, photo)
-            found.append((matrix, places[inliers], photo.photo_size))
+            matrix, inliers = None, np.zeros(len(places), bool)
+            if thorough or len(places) >= least or self.careful is not None:
+                matrix, inliers = self._find_map(places, photo)
+            n = int(inliers.sum())
+            probability = float(same_object_probability(n, self._curve(photo)))
+            sizes = query.photo_size, photo.photo_size
+            found.append(_Found(matrix, places[inliers], *sizes, probability, n >= least))
         return found
 
     def _pairs(self, photo: LocalFeatures, queries: list[LocalFeatures]) -> list[np.ndarray]:
@@ -401,7 +535,7 @@ class SpatialVerification(RerankingStep):
     def _find_map(
         self, places: np.ndarray, photo: LocalFeatures
     ) -> tuple[np.ndarray | None, np.ndarray]:
-        defaults = _defaults_for(photo)
+        defaults = self._defaults(photo)
         transform = self.transform or defaults.transform
         tolerance = (self.tolerance or defaults.tolerance) * max(photo.photo_size)
         source, target = places[:, 0], places[:, 1]
@@ -412,6 +546,23 @@ class SpatialVerification(RerankingStep):
         )
         return None if matrix is None else np.vstack([matrix, [0, 0, 1]]), inliers
 
+    def _defaults(self, features: LocalFeatures) -> _Defaults:
+        if not _is_learned(features):
+            return _Defaults("affine", 0.01, 6)
+        return _Defaults("homography", 0.006, 20 if self._asks_lightglue else 8)
+
+    def _curve(self, features: LocalFeatures) -> Calibration:
+        if self.calibration is not None:
+            return self.calibration
+        if not _is_learned(features):
+            return CALIBRATIONS["SIFT, ratio"]
+        network = "XFeat" if features.descriptors.shape[1] == XFEAT_CHANNELS else "ALIKED"
+        return CALIBRATIONS[f"{network}, {'LightGlue' if self._asks_lightglue else 'nearest'}"]
+
+    @property
+    def _asks_lightglue(self) -> bool:
+        return isinstance(self.matcher, LightGlueMatcher)
+
 
 class _Defaults(NamedTuple):
     """What is used where a parameter is None."""
@@ -421,10 +572,53 @@ class _Defaults(NamedTuple):
     min_inliers: int
 
 
-def _defaults_for(features: LocalFeatures) -> _Defaults:
-    if _is_learned(features):
-        return _Defaults("homography", 0.006, 8)
-    return _Defaults("affine", 0.01, 6)
+class KeptPhotos(Protocol):
+    """What `SpatialVerification` asks of a collection."""
+
+    def features(self, id_: str, extractor: Any) -> LocalFeatures | None:
+        """Features that are kept of a photo as this extractor finds them."""
+
+    def photo(self, id_: str) -> Item:
+        """The photo, or a `PhotoError` if it is gone."""
+
+
+class _Given(NamedTuple):
+    """Photos that are in no collection, or features of them."""
+
+    photos: dict[str, Any]
+
+    def features(self, id_: str, extractor: Any) -> LocalFeatures | None:
+        photo = self.photos[id_]
+        return photo if isinstance(photo, LocalFeatures) else None
+
+    def photo(self, id_: str) -> Item:
+        return self.photos[id_]
+
+
+def _find_features(collection: KeptPhotos, id_: str, extractor: Any) -> Callable[[], LocalFeatures]:
+    """What gives a photo's features: they are kept, or the extractor looks at it."""
+    kept = collection.features(id_, extractor)
+    if kept is not None:
+        return lambda: kept
+    photo = collection.photo(id_)
+    return lambda: extractor.transform([photo])[0]
+
+
+def _errors(found: list[_Findings]) -> list[PhotoError]:
+    """Why photos could not be looked at, of each once."""
+    errors = {k: v for each in found for k, v in each.items() if isinstance(v, PhotoError)}
+    return list(errors.values())
+
+
+def _scores(found: _Findings, ids: list[str]) -> np.ndarray:
+    """Of each photo the probability, 0 of those not verified, nan where nobody could look."""
+    scores = np.zeros(len(ids))
+    for i, match in enumerate(map(found.__getitem__, ids)):
+        if isinstance(match, PhotoError):
+            scores[i] = np.nan
+        elif match.verified:
+            scores[i] = match.probability
+    return scores
 
 
 def _is_learned(features: LocalFeatures) -> bool:

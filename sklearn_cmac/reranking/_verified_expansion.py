@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection, Engine
+from sklearn_cmac.collection._scores import shares_of
+from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.reranking._expansion import weighted_mean
 from sklearn_cmac.reranking._step import (
     DescribedQuery,
@@ -24,86 +27,97 @@ from sklearn_cmac.reranking._step import (
 )
 from sklearn_cmac.reranking._verification import SpatialVerification
 
-# Of one query: how many features of each photo that it was compared with agree, 0 of those that
-# were not verified, and nan of those that could not be looked at.
-_Inliers = dict[str, float]
+# Of one query: how probable it is that each photo that it was compared with shows its object, 0 of
+# those that were not verified, and nan of those that could not be looked at.
+_Verdicts = dict[str, float]
 
 
-class VerifiedExpansion(RerankingStep):
+class VerifiedExpansion(NamedSteps, RerankingStep):
     """Verify the first photos, search again with the query and those verified, and go on.
 
     In each round the first photos are verified, those verified are added to the query, and the
-    whole collection is ranked anew by it. So the second round verifies what the first has brought
-    up, such as photos that show another side of the object. Verified photos come first, those
-    with most inliers before others, and the rest follows as it was found last. A query of which
-    nothing is verified keeps its ranking.
+    whole collection is searched by it. So the second round verifies what the first has brought
+    up, such as photos that show another side of the object. Verified photos come first, the
+    likeliest before others.
+
+    The rest is never put into a worse order than it had:
+
+    - Where `steps` are given, each search passes through them before its photos are verified, the
+      first one too, and the rest follows as the last of them left it.
+    - Where steps before this one have sorted the photos, the rest keeps the order that it had.
+      Photos that are new to it come in at the rank that the last search gave them.
+    - Else the rest follows as the last search found it.
+
+    A query of which nothing is verified keeps its ranking.
 
     Parameters
     ----------
     verifier : RerankingStep, optional
-        Whose scores are numbers of inliers, 0 of photos that are not verified. Default:
+        Whose scores are probabilities, 0 of photos that are not verified. Default:
         ``SpatialVerification()``. Its `n_candidates` are verified in each round, but for those
         that the query was compared with before, and its `min_inliers` say what is verified:
         photos that are by chance draw the query away from its object. Give its extractor a
         `store`, or features are found anew in each round.
     n_rounds : int, default=2
         The first does most; a second reaches photos behind the first candidates.
-    full_weight : int, default=100
-        With so many inliers or more, a photo weighs as much as the query, and with fewer that
-        share of it. Lower it for an extractor that finds few features.
+    steps : sequence of (str, step), default=()
+        Names and steps that each search passes through, as for `Retriever`.
 
     Notes
     -----
     The query is the sum of what was searched with and the descriptors of all verified photos,
-    each times min(inliers, full_weight) / full_weight, at unit length. Photos that cannot be
-    looked at again keep the rank that the last search gave them.
-
-    Of steps before it only the candidates remain, and where nothing is verified the ranking, so
-    `RegionMatching` and `CandidateNeighbors` do more behind it. Windows of a `Localization` are
-    not used: descriptors are those of whole photos.
+    each times its probability, at unit length; its regions, for steps that read these, are those
+    of all of them, weighted so too. Photos that cannot be looked at keep the rank that they had.
+    Windows of a `Localization` are not used: descriptors are those of whole photos.
 
     References
     ----------
     O. Chum, J. Philbin, J. Sivic, M. Isard, A. Zisserman, "Total Recall: Automatic Query
     Expansion with a Generative Feature Model for Object Retrieval", ICCV 2007, where verified
-    photos weigh as much as the query. Weights by inliers are our own.
+    photos weigh as much as the query. Weights by probability are our own.
 
     Examples
     --------
     >>> from sklearn_cmac import LearnedFeatureExtractor
+    >>> from sklearn_cmac.search import CandidateNeighbors, RegionMatching
     >>> from sklearn_cmac.search import SpatialVerification, VerifiedExpansion
     >>> features = LearnedFeatureExtractor(store="features/")
-    >>> step = VerifiedExpansion(SpatialVerification(features, n_candidates=50))
-    >>> step.set_params(verifier__min_inliers=12).depth
-    50
+    >>> steps = [("match", RegionMatching()), ("neighbors", CandidateNeighbors())]
+    >>> step = VerifiedExpansion(SpatialVerification(features, n_candidates=50), steps=steps)
+    >>> step.set_params(verifier__min_inliers=12, neighbors__n_candidates=80).depth
+    1000
     """
 
     _parameter_constraints: dict = {
         "verifier": [RerankingStep, None],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
-        "full_weight": [Interval(Integral, 1, None, closed="left")],
+        "steps": ["array-like"],
     }
 
     def __init__(
-        self, verifier: RerankingStep | None = None, n_rounds: int = 2, full_weight: int = 100
+        self,
+        verifier: RerankingStep | None = None,
+        n_rounds: int = 2,
+        steps: Sequence[tuple[str, Any]] = (),
     ):
         self.verifier = verifier
         self.n_rounds = n_rounds
-        self.full_weight = full_weight
+        self.steps = steps
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
         """As for every step."""
-        return self._verifier().needs
+        return frozenset().union(*(step.needs for step in self._every()))
 
     @property
     def depth(self) -> int | None:
         """As for every step."""
-        return self._verifier().depth
+        depths = [step.depth for step in self._every()]
+        return None if None in depths else max(depth for depth in depths if depth is not None)
 
     def prepare(self, collection: Collection, pipeline: Any) -> Any:
         """As for every step."""
-        return self._verifier().prepare(collection, pipeline)
+        return [step.prepare(collection, pipeline) for step in self._every()]
 
     def rerank(
         self,
@@ -113,80 +127,130 @@ class VerifiedExpansion(RerankingStep):
         prepared: Any,
     ) -> list[RankedList]:
         """As for every step."""
-        engine = collection.engine
-        inliers: list[_Inliers] = [{} for _ in queries]
-        found = list(rankings)
+        verdicts: list[_Verdicts] = [{} for _ in queries]
+        given = self._through_steps(queries, rankings, collection, prepared)
+        latest, best = list(given), list(given)
         for _ in range(self.n_rounds):
-            asking = self._verify(queries, found, inliers, collection, prepared)
+            asking = self._verify(queries, latest, verdicts, collection, prepared)
             if not asking:
                 break
-            expanded = np.stack(
-                [self._expand(rankings[q].query, inliers[q], engine) for q in asking]
-            )
-            longest = max(len(rankings[q]) for q in asking)
-            again = search_again(engine, [queries[q] for q in asking], expanded, longest)
+            expanded = [
+                self._expand(queries[q], given[q].query, verdicts[q], collection.engine)
+                for q in asking
+            ]
+            longest = max(len(given[q]) for q in asking)
+            descriptors = np.stack([query.descriptor for query in expanded])
+            again = search_again(collection.engine, expanded, descriptors, longest)
+            again = self._through_steps(expanded, again, collection, prepared)
             for q, ranked in zip(asking, again):
-                found[q] = ranked.first(len(rankings[q]))
-        return [_verified_first(*pair) for pair in zip(found, inliers)]
+                latest[q] = ranked.first(len(given[q]))
+                keeps = not self._active() and not given[q].searched
+                best[q] = _joined(given[q], latest[q]) if keeps else latest[q]
+        return [_verified_first(*pair) for pair in zip(best, verdicts)]
+
+    def _through_steps(
+        self,
+        queries: Sequence[DescribedQuery],
+        rankings: Sequence[RankedList],
+        collection: Collection,
+        prepared: Any,
+    ) -> list[RankedList]:
+        _, *states = prepared
+        for step, state in zip(self._active(), states):
+            rankings = step.rerank(queries, rankings, collection, state)
+        return list(rankings)
 
     def _verify(
         self,
         queries: Sequence[DescribedQuery],
         found: Sequence[RankedList],
-        inliers: list[_Inliers],
+        verdicts: list[_Verdicts],
         collection: Collection,
         prepared: Any,
     ) -> list[int]:
-        """Compare queries with photos ranked first that are new to them, and note the inliers.
+        """Compare queries with photos ranked first that are new to them, and note what comes out.
 
         Returns the positions of queries of which more was verified.
         """
         verifier = self._verifier()
         new = [
             _not_in(ranked.first(verifier.depth or len(ranked)), compared)
-            for ranked, compared in zip(found, inliers)
+            for ranked, compared in zip(found, verdicts)
         ]
         asking = [q for q, ranked in enumerate(new) if len(ranked)]
         if not asking:
             return []
         verified = verifier.rerank(
-            [queries[q] for q in asking], [new[q] for q in asking], collection, prepared
+            [queries[q] for q in asking], [new[q] for q in asking], collection, prepared[0]
         )
         for q, ranked in zip(asking, verified):
-            inliers[q].update(zip(ranked.ids.tolist(), ranked.scores.tolist()))
+            verdicts[q].update(zip(ranked.ids.tolist(), ranked.scores.tolist()))
         return [q for q, ranked in zip(asking, verified) if (ranked.scores > 0).any()]
 
-    def _expand(self, query: np.ndarray, inliers: _Inliers, engine: Engine) -> np.ndarray:
-        """Unit vector (D,) along a query and its verified photos."""
-        counts = _of_verified(inliers)
-        shares = np.array(list(counts.values()), np.float32) / self.full_weight
-        return weighted_mean(query, engine.get(list(counts)), np.minimum(shares, 1), alpha=1)
+    def _expand(
+        self, query: DescribedQuery, searched: np.ndarray, verdicts: _Verdicts, engine: Engine
+    ) -> DescribedQuery:
+        """A query, and what it was searched with, joined by its verified photos."""
+        verified = _of_verified(verdicts)
+        ids, weights = list(verified), np.array(list(verified.values()), np.float32)
+        descriptor = weighted_mean(searched, engine.get(ids), weights, alpha=1)
+        regions = query.regions
+        if regions is not None and "regions" in self.needs:
+            table = engine.get_regions(ids)
+            parts = [regions, *(table[i] for i in range(len(table)))]
+            shares = [share * shares_of(part) for share, part in zip([1, *weights], parts)]
+            vectors = np.concatenate([part.vectors for part in parts])
+            regions = RegionVectors(vectors, np.concatenate(shares), regions.name)
+        return replace(query, descriptor=descriptor, regions=regions)
 
     def _verifier(self) -> RerankingStep:
         return SpatialVerification() if self.verifier is None else self.verifier
 
+    def _active(self) -> list[RerankingStep]:
+        return [step for _, step in self.steps if step not in (None, "passthrough")]
+
+    def _every(self) -> list[RerankingStep]:
+        return [self._verifier(), *self._active()]
+
     def _validate_params(self) -> None:
         super()._validate_params()
-        self._verifier()._validate_params()
+        self._validate_names([name for name, _ in self.steps])
+        for step in self._every():
+            if not isinstance(step, RerankingStep):
+                raise TypeError(
+                    f"steps of VerifiedExpansion has a {type(step).__name__}, which reranks "
+                    "nothing; they are RegionMatching, CandidateNeighbors and the like"
+                )
+            step._validate_params()
 
 
-def _not_in(ranked: RankedList, compared: _Inliers) -> RankedList:
+def _not_in(ranked: RankedList, compared: _Verdicts) -> RankedList:
     new = np.array([id_ not in compared for id_ in ranked.ids], bool)
     return replace(ranked, ids=ranked.ids[new], scores=ranked.scores[new], windows=None)
 
 
-def _of_verified(inliers: _Inliers) -> _Inliers:
-    return {id_: count for id_, count in inliers.items() if count > 0}
+def _of_verified(verdicts: _Verdicts) -> _Verdicts:
+    return {id_: probability for id_, probability in verdicts.items() if probability > 0}
 
 
-def _verified_first(ranked: RankedList, inliers: _Inliers) -> RankedList:
+def _joined(before: RankedList, after: RankedList) -> RankedList:
+    """A ranking in its order, into which photos new to it come at their ranks in another."""
+    new = np.flatnonzero(~np.isin(after.ids.astype(str), before.ids.astype(str)))
+    places = np.concatenate([np.arange(len(before)), new])
+    order = np.argsort(places, kind="stable")[: len(before)]
+    ids = np.concatenate([before.ids, after.ids[new]])[order]
+    scores = np.concatenate([before.scores, after.scores[new]])[order]
+    return RankedList(ids, scores, after.query)
+
+
+def _verified_first(ranked: RankedList, verdicts: _Verdicts) -> RankedList:
     """A ranking with its verified photos in front, also those that it does not reach down to."""
-    counts = _of_verified(inliers)
-    if not counts:
+    verified = _of_verified(verdicts)
+    if not verified:
         return ranked
-    every = ranked.joined_by(np.array(list(counts), object))
-    stay = np.array([np.isnan(inliers.get(id_, 0)) for id_ in every.ids])
-    moved = every.resorted(np.array([counts.get(id_, 0) for id_ in every.ids]), stay=stay)
-    similarity = dict(zip(every.ids, every.scores))
-    scores = [counts.get(id_, similarity[id_]) for id_ in moved.ids]
-    return replace(moved, scores=np.array(scores, np.float32)).first(len(ranked))
+    every = ranked.joined_by(np.array(list(verified), object))
+    stay = np.array([np.isnan(verdicts.get(id_, 0)) for id_ in every.ids])
+    moved = every.resorted(np.array([verified.get(id_, 0) for id_ in every.ids]), stay=stay)
+    before = dict(zip(every.ids, every.scores))
+    scores = [verified.get(id_, before[id_]) for id_ in moved.ids]
+    return replace(moved, scores=np.array(scores)).first(len(ranked))

@@ -23,7 +23,9 @@ from sklearn_cmac.reranking import (
     embed_distances,
     expand_queries,
     find_transform,
+    fit_calibration,
     match_regions,
+    same_object_probability,
     similarities_among,
 )
 from sklearn_cmac.search._exchange import read_arrays, write_arrays
@@ -63,8 +65,10 @@ __all__ = [
     "embed_distances",
     "expand_queries",
     "find_transform",
+    "fit_calibration",
     "match_regions",
     "read_arrays",
+    "same_object_probability",
     "similarities_among",
     "write_arrays",
 ]

@@ -863,13 +863,7 @@ class RetrievalIndex:
 
     def _spatial_matches(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
         verifier = self._retriever.verifier or SpatialVerification(self.extractors[0])
-        photos = cast(Collection, self._indexed(self._engine))
-        there: dict[str, LocalFeatures] = {}
-        for name, id_ in zip(names, self._ids(names)):
-            with suppress(PhotoError):
-                there[name] = verifier.features_of(photos, id_)
-        found = dict(zip(there, verifier.compare(query, list(there.values()))))
-        return [found.get(name) for name in names]
+        return verifier.compare_in(query, self._ids(names), self._indexed(self._engine))
 
     def _indexed(self, engine: Any) -> IndexedPhotos:
         return IndexedPhotos(self._catalogue, engine, self._items, self._details)
