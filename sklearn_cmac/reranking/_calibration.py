@@ -14,13 +14,16 @@ from sklearn.linear_model import LogisticRegression
 # Intercept and slope of the log-odds over log(1 + inliers).
 Calibration = tuple[float, float]
 
-# By what is matched, and how.
+# By what is matched, and how. That of "XFeat, nearest" was fitted to 3300 pairs: 22 boxed queries
+# of 565 photos of landmarks, each with its first 150 photos behind region matching and candidate
+# neighbours, of which one in ten shows the query's landmark. The others are placed so that half of
+# such pairs are the same at the default of `min_inliers`.
 CALIBRATIONS: dict[str, Calibration] = {
-    "SIFT, ratio": (-11.3, 6.0),
-    "XFeat, nearest": (-12.3, 6.0),
-    "XFeat, LightGlue": (-16.3, 6.0),
-    "ALIKED, nearest": (-12.3, 6.0),
-    "ALIKED, LightGlue": (-16.3, 6.0),
+    "SIFT, ratio": (-8.9, 4.6),
+    "XFeat, nearest": (-10.5, 4.6),
+    "XFeat, LightGlue": (-14.0, 4.6),
+    "ALIKED, nearest": (-10.5, 4.6),
+    "ALIKED, LightGlue": (-14.0, 4.6),
 }
 
 
@@ -40,7 +43,8 @@ def same_object_probability(
     Returns
     -------
     ndarray of float64
-        ``1 / (1 + exp(-intercept - slope * log(1 + n_inliers)))``.
+        ``1 / (1 + exp(-intercept - slope * log(1 + n_inliers)))``. Nearly 0 where none agree: then
+        nothing of the object is seen to be the same, as in views of two sides of it.
 
     Raises
     ------
@@ -70,7 +74,8 @@ def fit_calibration(
     Parameters
     ----------
     n_inliers : array-like of shape (n_pairs,)
-        As `SpatialVerification.compare` counts them in pairs of photos.
+        As `SpatialVerification.compare` counts them in pairs of photos. The curve is fitted to
+        pairs in which some features agree: views of two sides of an object say nothing.
     same : array-like of bool of shape (n_pairs,)
         Whether the two show the same object.
     prior : float, optional
@@ -85,7 +90,7 @@ def fit_calibration(
     Raises
     ------
     ValueError
-        If all pairs show the same object, or none does.
+        If of pairs in which features agree all show the same object, or none does.
 
     References
     ----------
@@ -98,17 +103,18 @@ def fit_calibration(
     >>> inliers, same = [0, 3, 5, 6, 8, 12, 30, 90], [0, 0, 0, 1, 0, 1, 1, 1]
     >>> curve = fit_calibration(inliers, same)
     >>> same_object_probability([4, 40], curve).round(1)
-    array([0.2, 1. ])
+    array([0.1, 1. ])
     """
-    same = np.asarray(same, bool)
-    if same.all() or not same.any():
+    counts, same = np.asarray(n_inliers, np.float64), np.asarray(same, bool)
+    some = counts > 0
+    n_same = int(same[some].sum())
+    if not 0 < n_same < some.sum():
         raise ValueError(
-            f"a calibration needs pairs that show the same object and pairs that do not; of these "
-            f"{len(same)}, {same.sum()} do"
+            f"a calibration needs pairs that show the same object and pairs that do not; of "
+            f"{some.sum()} in which features agree, {n_same} do"
         )
-    amounts = np.log1p(np.asarray(n_inliers, np.float64))[:, None]
     # Regularised a little: where a number of inliers separates the pairs, the slope has an end.
-    curve = LogisticRegression(C=100).fit(amounts, same)
+    curve = LogisticRegression(C=100).fit(np.log1p(counts[some])[:, None], same[some])
     intercept, slope = float(curve.intercept_[0]), float(curve.coef_[0, 0])
     if prior is not None:
         intercept += float(logit(prior) - logit(same.mean()))
