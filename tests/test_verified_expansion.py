@@ -9,8 +9,8 @@ from light import make_light
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_cmac import LocalFeatures, PhotoError
-from sklearn_cmac.collection import ExactEngine, Stamp
+from sklearn_cmac import LocalFeatures, PhotoError, RegionVectors
+from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp
 from sklearn_cmac.reranking import make_chain
 from sklearn_cmac.reranking._step import search_again
 from sklearn_cmac.search import (
@@ -171,6 +171,87 @@ def test_a_photo_that_must_not_be_found_is_not_brought_up(compared):
     assert all("z" not in names for _, names in compared)
 
 
+# -- the order of the rest ----------------------------------------------------------------------
+
+FIVE = {**CHAIN, "near": at(20), "far": at(180)}
+
+
+def sorted_before(*ids):
+    """As a step has left it, not the search."""
+    return RankedList(np.array(ids, object), np.arange(len(ids), 0, -1.0), np.array(at(0)))
+
+
+def test_the_rest_keeps_the_order_that_steps_before_have_made():
+    """By the expanded query, at 15 degrees, z is before y and far the last."""
+    given = sorted_before("far", "y", "x", "z", "near")
+    ranked = ask(VerifiedExpansion(Known({"x": 1})), collection(FIVE), given=given)
+    assert ranked.ids.tolist() == ["x", "far", "y", "z", "near"]
+    assert ranked.scores.tolist() == [1, 5, 4, 2, 1]
+    np.testing.assert_allclose(ranked.query, at(15), rtol=1e-6)
+
+
+def test_photos_that_are_new_come_in_at_the_rank_of_the_expanded_search():
+    """That finds near, x and z; far is first by the steps before, and near first by this."""
+    given = sorted_before("far", "y", "x")
+    ranked = ask(VerifiedExpansion(Known({"x": 1})), collection(FIVE), given=given)
+    assert ranked.ids.tolist() == ["x", "far", "near"]
+
+
+def test_what_the_expanded_search_finds_is_verified_though_the_rest_keeps_its_order(compared):
+    given = sorted_before("x", "far", "y", "z", "near")
+    verifier = Known({"x": 1, "z": 0.4}, n_candidates=3)
+    ranked = ask(VerifiedExpansion(verifier), collection(FIVE), given=given)
+    assert compared == [("query", ["x", "far", "y"]), ("query", ["near", "z"])]
+    assert ranked.ids.tolist() == ["x", "z", "far", "y", "near"]
+
+
+class Backwards(RerankingStep):
+    """Turns all rankings round."""
+
+    asked: list = []
+
+    def rerank(self, queries, rankings, collection, prepared):
+        self.asked.extend(queries)
+        assert prepared == "prepared"
+        return [ranked.resorted(-ranked.scores) for ranked in rankings]
+
+    def prepare(self, collection, pipeline):
+        return "prepared"
+
+
+def test_each_search_passes_through_the_steps_the_first_one_too(compared):
+    """Backwards, z is first; by x and z the order is x, z, y, and backwards y, z, x."""
+    step = VerifiedExpansion(Known({"z": 1}, n_candidates=1), steps=[("turn", Backwards())])
+    ranked = ask(step, collection(CHAIN))
+    assert compared == [("query", ["z"]), ("query", ["y"])]
+    assert ranked.ids.tolist() == ["z", "y", "x"]
+    ranked = ask(step.set_params(turn=None), collection(CHAIN))
+    assert compared[2:] == [("query", ["x"])]
+    assert ranked.ids.tolist() == ["x", "y", "z"]
+
+
+def test_where_nothing_is_verified_the_order_of_the_steps_is_kept():
+    step = VerifiedExpansion(Known({}), steps=[("turn", Backwards())])
+    assert ask(step, collection(CHAIN)).ids.tolist() == ["z", "y", "x"]
+
+
+def test_steps_see_the_regions_of_all_that_is_searched_with(monkeypatch):
+    """Those of the query count 1 together, and those of a photo its probability."""
+    monkeypatch.setattr(Backwards, "asked", [])
+    monkeypatch.setattr(Backwards, "needs", frozenset({"regions"}))
+    engine = ExactEngine(Stamp("none", 2, regions=True))
+    regions = [RegionVectors(np.eye(2), np.array([1.0, 1.0])), RegionVectors(np.eye(2)[:1])]
+    engine.upsert(["a", "b"], np.eye(2, dtype=np.float32), RegionTable.of(regions, 2))
+    photos = Collection(["a", "b"], ["a", "b"], ["a", "b"], engine)
+    step = VerifiedExpansion(Known({"a": 0.5}), n_rounds=1, steps=[("turn", Backwards())])
+    mine = RegionVectors(np.array([[0.6, 0.8], [0.8, 0.6]]), np.array([3.0, 1.0]))
+    ask(step, photos, regions=mine)
+    before, after = (query.regions for query in Backwards.asked)
+    assert before is mine
+    np.testing.assert_allclose(after.vectors, [[0.6, 0.8], [0.8, 0.6], [1, 0], [0, 1]])
+    np.testing.assert_allclose(after.weights, [0.75, 0.25, 0.25, 0.25])
+
+
 # -- photos that cannot be looked at ----------------------------------------------------------
 
 
@@ -220,7 +301,8 @@ def test_it_passes_the_checks():
     """Whatever is verified, the query's own photo too, and with few candidates."""
     names = {"photo 0": 0.99, "photo 3": 0.9, "photo 5": 0.6}
     for verifier in (Known(names), Known(names, 2), Known({"photo 6": np.nan, **names}), Known({})):
-        check_reranking_step(VerifiedExpansion(verifier))
+        for steps in ([], [("match", RegionMatching()), ("near", CandidateNeighbors())]):
+            check_reranking_step(VerifiedExpansion(verifier, steps=steps))
 
 
 def test_parameters_of_the_verifier_have_paths_and_are_checked():
@@ -232,8 +314,17 @@ def test_parameters_of_the_verifier_have_paths_and_are_checked():
     assert clone(retriever)["expand"].verifier.min_inliers == 12
     assert VerifiedExpansion(SpatialVerification(n_candidates=7)).depth == 7
     assert VerifiedExpansion(RegionMatching()).needs == {"regions"}
+    steps = [("match", RegionMatching(50)), ("near", CandidateNeighbors())]
+    retriever.set_params(expand__steps=steps, expand__near__n_seeds=5).fit([])
+    assert retriever["expand"].steps[1][1].n_seeds == 5
+    assert (retriever["expand"].needs, retriever["expand"].depth) == ({"regions", "photos"}, 100)
     with pytest.raises(ValueError, match="min_inliers"):
         retriever.set_params(expand__verifier__min_inliers=0).fit([])
+    retriever.set_params(expand__verifier__min_inliers=9)
+    with pytest.raises(ValueError, match="n_seeds"):
+        retriever.set_params(expand__near__n_seeds=0).fit([])
+    with pytest.raises(TypeError, match="VerifiedExpansion has a LocalFeatures"):
+        retriever.set_params(expand__near=LocalFeatures(np.eye(2), np.eye(2))).fit([])
     with pytest.raises(ValueError, match="n_rounds"):
         Retriever(make_light(), [("expand", VerifiedExpansion(n_rounds=0))]).fit([])
 
