@@ -863,7 +863,15 @@ class RetrievalIndex:
 
     def _spatial_matches(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
         verifier = self._retriever.verifier or SpatialVerification(self.extractors[0])
-        return verifier.compare_in(query, self._ids(names), self._indexed(self._engine))
+        ids, photos = self._ids(names), self._indexed(self._engine)
+        found: list[SpatialMatch | None] = [None] * len(ids)
+        try:
+            return [*verifier.compare_in(query, ids, photos)]
+        except PhotoError:  # of one that is gone, so each is compared by itself
+            for i, id_ in enumerate(ids):
+                with suppress(PhotoError):
+                    (found[i],) = verifier.compare_in(query, [id_], photos)
+            return found
 
     def _indexed(self, engine: Any) -> IndexedPhotos:
         return IndexedPhotos(self._catalogue, engine, self._items, self._details)

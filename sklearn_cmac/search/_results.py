@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from sklearn_cmac.photos import Box
 from sklearn_cmac.reranking import RegionMatch, SpatialMatch
 
+_LIKELY = 0.5
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -46,5 +48,12 @@ class SearchResult:
 
     @property
     def box(self) -> Box | None:
-        """The box (x0, y0, x1, y1) around the object in the photo, if it was located."""
-        return None if self.spatial is None else self.spatial.box
+        """The box (x0, y0, x1, y1) around the object, if it more probably is there than not."""
+        if self.spatial is None or self.spatial.probability < _LIKELY:
+            return None
+        return self.spatial.box
+
+    @property
+    def probability(self) -> float | None:
+        """That the photo shows the object, by its local features, if these were compared."""
+        return None if self.spatial is None else self.spatial.probability
