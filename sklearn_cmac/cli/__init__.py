@@ -21,6 +21,7 @@ from sklearn_cmac.cli._ending import debug_option, plain_warnings, status_of, st
 from sklearn_cmac.cli._evaluate import evaluate_command
 from sklearn_cmac.cli._exchange import export_command, import_command
 from sklearn_cmac.cli._fit import fit_command
+from sklearn_cmac.cli._groups import groups_command
 from sklearn_cmac.cli._index import index_command
 from sklearn_cmac.cli._search import search_command
 from sklearn_cmac.cli._tune import tune_command
@@ -47,6 +48,7 @@ for _command in (
     demo_command,
     index_command,
     search_command,
+    groups_command,
     info_command,
     check_command,
     remove_command,

@@ -29,6 +29,7 @@ from sklearn_cmac.reranking import (
     similarities_among,
 )
 from sklearn_cmac.search._exchange import read_arrays, write_arrays
+from sklearn_cmac.search._groups import Group, Link, find_groups, join_links
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.search._report import IndexReport, UpdateReport
 from sklearn_cmac.search._results import SearchResult
@@ -41,8 +42,10 @@ __all__ = [
     "DatabaseAugmentation",
     "DescribedQuery",
     "Diffusion",
+    "Group",
     "IndexReport",
     "LightGlueMatcher",
+    "Link",
     "Localization",
     "NearestMatcher",
     "QueryExpansion",
@@ -64,8 +67,10 @@ __all__ = [
     "describe_collection",
     "embed_distances",
     "expand_queries",
+    "find_groups",
     "find_transform",
     "fit_calibration",
+    "join_links",
     "match_regions",
     "read_arrays",
     "same_object_probability",
