@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sklearn_cmac import LearnedFeatureExtractor
 from sklearn_cmac._markdown import as_table
@@ -103,8 +104,8 @@ def main() -> None:
     parser.add_argument("--system", choices=SYSTEMS, default="mixed", help="of a new index")
     parser.add_argument("--max-size", type=int, help="the same")
     parser.add_argument("--n-neighbors", nargs="+", type=int, default=[5, 10, 20])
-    parser.add_argument("--min-inliers", nargs="+", type=int, default=[8, 10, 12, 15])
-    parser.add_argument("--strong-inliers", nargs="+", type=int, default=[20, 25, 40])
+    parser.add_argument("--min-probability", nargs="+", type=float, default=[0.5, 0.65, 0.85])
+    parser.add_argument("--strong-probability", nargs="+", type=float, default=[0.95, 0.99])
     args = parser.parse_args()
     extractor = LearnedFeatureExtractor(store=args.store)
     for name in args.sets:
@@ -122,12 +123,12 @@ def main() -> None:
                 seconds = f"{time.process_time() - started:.1f}"
                 rows.append([*map(str, settings.values()), *row(found, shown), seconds])
                 print(name, *rows[-1], sep=" | ", file=sys.stderr, flush=True)
-        print(as_table([name, "min_inliers", "strong_inliers", *_HEAD], rows), end="\n\n")
+        print(as_table([name, "min_probability", "strong_probability", *_HEAD], rows), end="\n\n")
 
 
-def settings_of(args: argparse.Namespace) -> list[dict[str, int]]:
+def settings_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The defaults, and others that differ in one of the parameters."""
-    default = {"n_neighbors": 10, "min_inliers": 12, "strong_inliers": 25}
+    default = {"n_neighbors": 10, "min_probability": 0.75, "strong_probability": 0.98}
     found = [default]
     for parameter in default:
         found += [{**default, parameter: value} for value in getattr(args, parameter)]

@@ -110,6 +110,12 @@ EVALUATE = "evaluate", "folder", "--photos", "photos", "--labels", "labels.csv",
         (EVALUATE, ConvFeatureExtractor, f"{GOES_ON}; a fit that was under way begins anew"),
         ([*EVALUATE, "--store", "maps"], ConvFeatureExtractor, GOES_ON),
         (["demo"], ConvFeatureExtractor, "nothing is kept"),
+        (["groups", "photos.cmac"], RetrievalIndex, "nothing was changed; with --store"),
+        (
+            ["groups", "photos.cmac", "--store", "kept"],
+            RetrievalIndex,
+            f"what was compared is in kept, so {GOES_ON}",
+        ),
         (["info", "photos.cmac"], RetrievalIndex, "nothing was changed"),
         (["check", "photos.cmac"], RetrievalIndex, "nothing was changed"),
         (["check", "photos.cmac", "--repair"], RetrievalIndex, "nothing is lost, and the same"),
@@ -293,6 +299,8 @@ NUMBERS = {
     "--n-results": ["0", "-1"], "--folds": ["0", "1", "-1"], "--max-size": ["0", "-1"],
     "--workers": ["0", "-1", "9" * 9], "--n-jobs": ["0", "9" * 9], "--max-pixels": ["0", "-1"],
     "--shrinkage": ["-1", "9" * 40], "--scales": ["0", "-1", "1,0", "9" * 40],
+    "--n-neighbors": ["0", "-1"], "--min-size": ["0", "-1"],
+    "--min-probability": ["0", "-1", "1.1"],
     "--photo-scale": ["0", "-1", "9" * 40], "--box": ["0", "1,1,nan,5", "1,1,5,inf"],
 }  # fmt: skip
 ENOUGH = {
@@ -300,7 +308,7 @@ ENOUGH = {
     "fit": ["photos", "--out", "x.safetensors"], "evaluate": EVALUATE[1:], "demo": [],
     "export": ["photos.cmac", "x"], "import": ["arrays", "x.cmac"], "check": ["photos.cmac"],
     "info": ["photos.cmac"], "remove": ["photos.cmac", "x"], "compact": ["photos.cmac"],
-    "completion": ["bash"],
+    "completion": ["bash"], "groups": ["photos.cmac"],
 }  # fmt: skip
 OPTIONS = [
     (name, max(option.opts, key=len))

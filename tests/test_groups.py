@@ -18,13 +18,13 @@ from sklearn_cmac.search import RetrievalIndex, SpatialVerification, find_groups
 from sklearn_cmac.search._groups import near_pairs, width_of
 
 TRIANGLES = [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)]
-WEAK, STRONG = 12, 40
+WEAK, STRONG = 0.8, 0.99
 
 
 def joined(weak=(), strong=(), n=6, **how):
     links = np.array([*weak, *strong], int).reshape(-1, 2)
-    inliers = np.repeat([WEAK, STRONG], [len(weak), len(strong)])
-    return join_links(links, inliers, n, **how).tolist()
+    weights = np.repeat([WEAK, STRONG], [len(weak), len(strong)])
+    return join_links(links, weights, n, **how).tolist()
 
 
 # -- which links join, by hand ----------------------------------------------------------------
@@ -73,8 +73,8 @@ def test_large_groups_need_links_of_a_share_of_their_photos():
 def test_the_strongest_links_come_first():
     """A photo of two objects stays with the one that it shows best, and joins them not."""
     links = np.array([(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7), (3, 4)])
-    inliers = np.array([90, 90, 90, 80, 80, 80, 30])
-    assert join_links(links, inliers, 8).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    weights = np.array([0.999, 0.999, 0.999, 0.995, 0.995, 0.995, 0.99])
+    assert join_links(links, weights, 8).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_nothing_and_one_photo():
@@ -87,15 +87,13 @@ def test_nothing_and_one_photo():
 def test_the_order_of_photos_and_links_changes_nothing(data):
     n = data.draw(st.integers(2, 9))
     pairs = [(a, b) for a in range(n) for b in range(a)]
-    inliers = data.draw(
-        st.lists(st.sampled_from([0, 12, 20, 40]), min_size=len(pairs), max_size=len(pairs))
-    )
-    links = np.array(pairs)[np.array(inliers) > 0].reshape(-1, 2)
-    counts = np.array(inliers)[np.array(inliers) > 0]
-    found = join_links(links, counts, n)
+    of_pairs = st.sampled_from([0, 0.8, 0.9, 0.99])
+    weights = np.array(data.draw(st.lists(of_pairs, min_size=len(pairs), max_size=len(pairs))))
+    links, weights = np.array(pairs)[weights > 0], weights[weights > 0]
+    found = join_links(links, weights, n)
     place = np.array(data.draw(st.permutations(range(n))))
     order = np.array(data.draw(st.permutations(range(len(links)))), int)
-    moved = join_links(place[links[order]][:, ::-1], counts[order], n)[place]
+    moved = join_links(place[links[order]][:, ::-1], weights[order], n)[place]
     np.testing.assert_array_equal(moved[:, None] == moved, found[:, None] == found)
 
 
@@ -206,7 +204,7 @@ def test_photos_of_one_object_are_one_group_and_copies_belong_to_it(kept):
     assert first.names == first.paths
     place = [Path(name).stem for name in first.names]
     assert abs(place.index("a1") - place.index("a1-copy")) == 1
-    assert all(link.n_inliers >= 12 for group in groups for link in group.links)
+    assert all(link.probability >= 0.75 for group in groups for link in group.links)
     assert {name for link in second.links for name in link.names} == set(second.names)
 
 
@@ -276,11 +274,12 @@ def test_an_index_without_photos_has_no_groups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"n_neighbors": 0}, {"min_size": 0}, {"min_inliers": 2}, {"strong_inliers": 11}]
+    "wrong",
+    [{"n_neighbors": 0}, {"min_size": 0}, {"min_probability": 0}, {"strong_probability": 1.1}],
 )
 def test_numbers_out_of_range_are_refused(kept, wrong):
     (name,) = wrong
-    with opened(kept) as index, pytest.raises(ValueError, match=f"{name} is at least"):
+    with opened(kept) as index, pytest.raises(ValueError, match=f"{name} is"):
         find_groups(index, **wrong)
 
 

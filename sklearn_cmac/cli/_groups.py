@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
-from sklearn_cmac.cli._ending import UNCHANGED, Command
+from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
 from sklearn_cmac.cli._options import INDEX, NEW_FILE, NEW_FOLDER, Count, json_option, parse_n_jobs
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, write_page
 from sklearn_cmac.search import Group, RetrievalIndex, find_groups
@@ -23,7 +24,17 @@ _IN_ROW = 12
 def _when_stopped(given: dict[str, Any]) -> str:
     if given["store"] is None:
         return f"{UNCHANGED}; with --store, the same command would go on where it was"
-    return f"what was verified is in {given['store']}, so the same command goes on where it was"
+    return f"what was compared is in {given['store']}, so {GOES_ON}"
+
+
+def _parse_probability(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1:
+        raise click.BadParameter(f"a number above 0 and at most 1 is needed, got {text!r}")
+    return number
 
 
 @click.command(
@@ -41,12 +52,19 @@ def _when_stopped(given: dict[str, Any]) -> str:
     default=10,
     help="So many photos nearest to each are compared with it.",
 )
+@click.option(
+    "--min-probability",
+    type=_parse_probability,
+    default=0.75,
+    metavar="NUMBER",
+    help="That two photos show one object, for them to be linked. Raise it where groups mix.",
+)
 @json_option
 @click.option("--html", type=NEW_FILE, help="Write a page with pictures of the groups.")
 @click.option(
     "--store",
     type=NEW_FOLDER,
-    help="Keep local features and what was verified here, so that a run that was stopped goes on.",
+    help="Keep local features and what was compared here, so that a run that was stopped goes on.",
 )
 @click.option(
     "--n-jobs", type=parse_n_jobs, default=-1, metavar="N", help="Photos compared at once."
@@ -55,6 +73,7 @@ def groups_command(
     index: Path,
     min_size: int,
     n_neighbors: int,
+    min_probability: float,
     as_json: bool,
     html: Path | None,
     store: Path | None,
@@ -73,6 +92,7 @@ def groups_command(
         groups = find_groups(
             opened,
             n_neighbors=n_neighbors,
+            min_probability=min_probability,
             min_size=min_size,
             store=store,
             n_jobs=n_jobs,
@@ -92,7 +112,10 @@ def groups_command(
 
 
 def _as_row(group: Group) -> dict[str, Any]:
-    links = [{"photos": link.names, "inliers": link.n_inliers} for link in group.links]
+    links = [
+        {"photos": link.names, "inliers": link.n_inliers, "probability": link.probability}
+        for link in group.links
+    ]
     return {"size": group.size, "photos": group.names, "links": links}
 
 

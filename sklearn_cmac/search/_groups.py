@@ -29,7 +29,7 @@ from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.local import LearnedFeatureExtractor, LocalFeatures
 from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.reranking import SpatialVerification
+from sklearn_cmac.reranking import CALIBRATIONS, SpatialVerification
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.store import ArrayStore
 
@@ -38,9 +38,9 @@ _IN_MEMORY = 1000  # photos whose features are; of XFeat they take 0.3 MB each
 
 def join_links(
     links: np.ndarray,
-    n_inliers: np.ndarray,
+    weights: np.ndarray,
     n_photos: int,
-    strong: float = 25,
+    strong: float = 0.98,
     share: float = 0.3,
 ) -> np.ndarray:
     """Groups of photos that hang together by links, of which a false one shall join no two.
@@ -54,10 +54,10 @@ def join_links(
     ----------
     links : ndarray of int of shape (n, 2)
         Positions of linked photos, each pair once.
-    n_inliers : ndarray of shape (n,)
-        How strong each link is.
+    weights : ndarray of shape (n,)
+        How sure each of them is, such as its probability.
     n_photos : int
-    strong : float, default=25
+    strong : float, default=0.98
         From here on, a link needs no other that agrees with it.
     share : float, default=0.3
         Of the photos of the smaller of two groups, on both sides.
@@ -74,17 +74,17 @@ def join_links(
     >>> import numpy as np
     >>> from sklearn_cmac.search import join_links
     >>> links = np.array([[0, 1], [1, 2], [0, 2], [3, 4], [4, 5], [3, 5], [2, 3]])
-    >>> join_links(links, np.full(7, 12), 6).tolist()
+    >>> join_links(links, np.full(7, 0.8), 6).tolist()
     [0, 0, 0, 1, 1, 1]
     """
-    links, n_inliers = np.asarray(links, int).reshape(-1, 2), np.asarray(n_inliers)
+    links, weights = np.asarray(links, int).reshape(-1, 2), np.asarray(weights)
     labels = np.arange(n_photos)
-    for least in np.unique(n_inliers)[::-1]:
+    for least in np.unique(weights)[::-1]:
         while True:
             between = labels[links[:, 0]] != labels[links[:, 1]]
-            links, n_inliers = links[between], n_inliers[between]
-            so_far = n_inliers >= least
-            joined = _agreeing(links[so_far], n_inliers[so_far] >= strong, labels, share)
+            links, weights = links[between], weights[between]
+            so_far = weights >= least
+            joined = _agreeing(links[so_far], weights[so_far] >= strong, labels, share)
             if not len(joined):
                 break
             n_groups = labels.max() + 1
@@ -155,10 +155,13 @@ class Link:
     names : (str, str)
     n_inliers : int
         Features that agree with one map of the plane.
+    probability : float
+        That they do show one object, by the number of these.
     """
 
     names: tuple[str, str]
     n_inliers: int
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -189,8 +192,8 @@ def find_groups(
     *,
     n_neighbors: int = 10,
     verifier: SpatialVerification | None = None,
-    min_inliers: int = 12,
-    strong_inliers: int = 25,
+    min_probability: float = 0.75,
+    strong_probability: float = 0.98,
     min_width: float = 0.015,
     min_size: int = 2,
     store: str | os.PathLike[str] | None = None,
@@ -210,10 +213,11 @@ def find_groups(
     verifier : SpatialVerification, optional
         Default: one of the local features that the index keeps, or else of
         ``LearnedFeatureExtractor()``, which looks at the photos.
-    min_inliers : int, default=12
-        Fewer features that agree are no link.
-    strong_inliers : int, default=25
-        With so many, a link needs no other that agrees with it.
+    min_probability : float, default=0.75
+        Of a link: that its photos show one object, by how many features agree. Of XFeat, by
+        `NearestMatcher`, 12 do.
+    strong_probability : float, default=0.98
+        From here on, a link needs no other that agrees with it. Of XFeat, 22 features agree.
     min_width : float, default=0.015
         A link whose features lie in a strip or corner of a photo is none: across the direction in
         which they spread most, their standard deviation is at least this share of the photo's
@@ -221,8 +225,8 @@ def find_groups(
     min_size : int, default=2
         Smaller groups are left out.
     store : path, optional
-        A folder that keeps features and what was verified, so that a run that was stopped goes
-        on, and the next verifies only what is new.
+        A folder that keeps features and what was compared, so that a run that was stopped goes
+        on, and the next compares only what is new.
     n_jobs : int, optional
         Photos verified at once, in threads.
     verbose : bool, default=False
@@ -257,14 +261,15 @@ def find_groups(
     >>> sorted(group.names)
     ['object-00-scene-0', 'object-00-scene-1']
     """
-    for name, value, least in (
-        ("n_neighbors", n_neighbors, 1),
-        ("min_inliers", min_inliers, 3),
-        ("strong_inliers", strong_inliers, min_inliers),
-        ("min_size", min_size, 1),
+    for name, value in (("n_neighbors", n_neighbors), ("min_size", min_size)):
+        if value < 1:
+            raise ValueError(f"{name} is at least 1, got {value}")
+    for name, share in (
+        ("min_probability", min_probability),
+        ("strong_probability", strong_probability),
     ):
-        if value < least:
-            raise ValueError(f"{name} is at least {least}, got {value}")
+        if not 0 < share <= 1:
+            raise ValueError(f"{name} is above 0 and at most 1, got {share}")
     entries: dict[str, list[CatalogueEntry]] = defaultdict(list)
     for entry in sorted(index.entries(DESCRIBED), key=attrgetter("id", "name")):
         entries[entry.id].append(entry)
@@ -279,11 +284,10 @@ def find_groups(
         comparison = _Comparison(index, ids, verifier, folder)
         compared = comparison.of_pairs(pairs, n_jobs, verbose)
     _tell_of([error for _, error in sorted(comparison.gone.items())])
-    n_inliers, widths = compared.T
-    held = (n_inliers >= min_inliers) & (widths >= min_width)
-    links, n_inliers = pairs[held], n_inliers[held].astype(int)
-    labels = join_links(links, n_inliers, len(ids), strong_inliers)
-    groups = _as_groups(labels, links, n_inliers, list(entries.values()))
+    held = (compared[:, 1] >= min_probability) & (compared[:, 2] >= min_width)
+    links, n_inliers, probabilities = pairs[held], compared[held, 0], compared[held, 1]
+    labels = join_links(links, probabilities, len(ids), strong_probability)
+    groups = _as_groups(labels, links, n_inliers, probabilities, list(entries.values()))
     return [group for group in groups if group.size >= min_size]
 
 
@@ -342,7 +346,7 @@ class _Comparison:
         if getattr(extractor, "store", store) is None:
             extractor.set_params(store=store)
         self.ids, self.store = ids, ArrayStore(store)
-        self.depends_on = fingerprint(verifier)
+        self.depends_on = fingerprint(verifier, CALIBRATIONS)
         photos = cast(Collection, index._indexed(index.engine))
         self.find = partial(verifier.features_of, photos)
         self.verifier = clone(verifier).set_params(extractor=_Found())
@@ -350,13 +354,13 @@ class _Comparison:
         self.features = lru_cache(_IN_MEMORY)(self._features)
 
     def of_pairs(self, pairs: np.ndarray, n_jobs: int | None, verbose: bool) -> np.ndarray:
-        """Inliers of each pair (n, 2), and the width of the narrower side, as (n, 2)."""
+        """Inliers, probability, and width on the narrower side of each pair (n, 2), as (n, 3)."""
         firsts, starts = np.unique(pairs[:, 0], return_index=True)
         tasks = zip(firsts.tolist(), np.split(pairs[:, 1], starts[1:]))
         with Threads(n_jobs) as threads:
             found = threads.each(self._with_others, tasks)
-            with show_progress(found, len(firsts), "verifying", verbose) as bar:
-                return np.concatenate([np.empty((0, 2)), *bar])
+            with show_progress(found, len(firsts), "comparing photos", verbose) as bar:
+                return np.concatenate([np.empty((0, 3)), *bar])
 
     def _with_others(self, task: tuple[int, np.ndarray]) -> np.ndarray:
         first, others = task
@@ -372,7 +376,7 @@ class _Comparison:
 
     def _compare(self, first: str, *others: str) -> np.ndarray:
         asked, photos = self.features(first), [self.features(id_) for id_ in others]
-        found = np.full((len(photos), 2), np.nan)
+        found = np.full((len(photos), 3), np.nan)
         there = [(i, photo) for i, photo in enumerate(photos) if photo is not None]
         if asked is None or not there:
             return found
@@ -380,7 +384,7 @@ class _Comparison:
         for (i, photo), match in zip(there, matches):
             mine = width_of(match.pairs[:, 0], asked.photo_size)
             theirs = width_of(match.pairs[:, 1], photo.photo_size)
-            found[i] = match.n_inliers, min(mine, theirs)
+            found[i] = match.n_inliers, match.probability, min(mine, theirs)
         return found
 
     def _features(self, id_: str) -> LocalFeatures | None:
@@ -418,14 +422,17 @@ def _as_groups(
     labels: np.ndarray,
     links: np.ndarray,
     n_inliers: np.ndarray,
+    probabilities: np.ndarray,
     entries: Sequence[Sequence[CatalogueEntry]],
 ) -> list[Group]:
     """All groups, of one photo too, the largest first."""
     inside = labels[links[:, 0]] == labels[links[:, 1]]
-    links, n_inliers = links[inside], n_inliers[inside]
+    links = links[inside]
     linked: dict[int, list[Link]] = defaultdict(list)
-    for (a, b), n in zip(links.tolist(), n_inliers.tolist()):
-        linked[labels[a]].append(Link((entries[a][0].name, entries[b][0].name), n))
+    for (a, b), n, p in zip(
+        links.tolist(), n_inliers[inside].astype(int).tolist(), probabilities[inside].tolist()
+    ):
+        linked[labels[a]].append(Link((entries[a][0].name, entries[b][0].name), n, p))
     members: dict[int, list[CatalogueEntry]] = defaultdict(list)
     n_links = np.bincount(links.ravel(), minlength=len(labels))
     for row in np.argsort(-n_links, kind="stable").tolist():
