@@ -211,8 +211,8 @@ def find_groups(
     n_neighbors : int, default=10
         So many photos nearest to each are verified. More find more links, false ones too.
     verifier : SpatialVerification, optional
-        Default: one of the local features that the index keeps, or else of
-        ``LearnedFeatureExtractor()``, which looks at the photos.
+        If it has no extractor, as by default, it compares the local features that the index
+        keeps, or else those of ``LearnedFeatureExtractor()``, which looks at the photos.
     min_probability : float, default=0.75
         Of a link: that its photos show one object, by how many features agree. Of XFeat, by
         `NearestMatcher`, 12 do.
@@ -264,12 +264,12 @@ def find_groups(
     for name, value in (("n_neighbors", n_neighbors), ("min_size", min_size)):
         if value < 1:
             raise ValueError(f"{name} is at least 1, got {value}")
-    for name, share in (
+    for name, probability in (
         ("min_probability", min_probability),
         ("strong_probability", strong_probability),
     ):
-        if not 0 < share <= 1:
-            raise ValueError(f"{name} is above 0 and at most 1, got {share}")
+        if not 0 < probability <= 1:
+            raise ValueError(f"{name} is above 0 and at most 1, got {probability}")
     entries: dict[str, list[CatalogueEntry]] = defaultdict(list)
     for entry in sorted(index.entries(DESCRIBED), key=attrgetter("id", "name")):
         entries[entry.id].append(entry)
