@@ -281,6 +281,33 @@ def test_a_page_that_cannot_be_written_is_refused_at_once(
 # -- demo -------------------------------------------------------------------------------------
 
 
+def table_of(text):
+    """Rows of a printed table by their names; the header's cells are text."""
+    lines = [line.strip("| ").split("|") for line in text.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in lines[0]] == [
+        "mAP in %", "whole photos", "boxed, crop X", "boxed, crop I"
+    ]  # fmt: skip
+    return {cells[0].strip(): [float(cell) for cell in cells[1:]] for cells in lines[2:]}
+
+
+def golden_table():
+    """What README.md says that the demo prints."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    return table_of(readme.partition("<!-- golden -->\n")[2].partition("\n\n")[0])
+
+
+@pytest.mark.skipif(
+    not os.environ.get("CMAC_GOLDEN"),
+    reason="the demo in full takes two minutes of a processor: set CMAC_GOLDEN=1",
+)
+def test_the_demo_prints_the_table_of_the_readme(tmp_path, capsys):
+    assert run("demo", "--out", tmp_path) == 0
+    table = table_of(capsys.readouterr().out)
+    assert list(table) == list(golden_table())
+    for system, figures in golden_table().items():
+        assert table[system] == pytest.approx(figures, abs=0.5)
+
+
 def test_demo_compares_three_systems_and_writes_a_page(tmp_path, capsys, monkeypatch):
     """The demo itself, on fewer and smaller scenes."""
 
@@ -290,9 +317,8 @@ def test_demo_compares_three_systems_and_writes_a_page(tmp_path, capsys, monkeyp
     monkeypatch.setattr("sklearn_cmac.cli._demo.make_object_scenes", few_scenes)
     assert run("demo", "--out", tmp_path) == 0
     out = capsys.readouterr().out
-    lines = [line.strip("| ").split("|") for line in out.splitlines() if line.startswith("|")]
-    table = {cells[0].strip(): [float(cell) for cell in cells[1:]] for cells in lines[2:]}
-    assert list(table) == ["MAC", "R-MAC", "clusters, default"]
+    table = table_of(out)
+    assert list(table) == list(golden_table())
     for system in ("R-MAC", "clusters, default"):
         # Of whole scenes and of crop X and I. Random order scores 21.
         assert np.greater(table[system], (30, 60, 60)).all()

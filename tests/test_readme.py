@@ -38,6 +38,13 @@ def test_its_test_command_is_what_continuous_integration_runs():
     assert printed == command
 
 
+def test_the_quickstart_shows_the_same_table():
+    """That the demo prints it, a test of the command line holds."""
+    table = README.partition("<!-- golden -->\n")[2].partition("\n\n")[0]
+    assert table.startswith("| mAP in %")
+    assert table in (ROOT / "docs/quickstart.md").read_text()
+
+
 def test_the_extras_and_links_it_names_exist():
     pyproject = (ROOT / "pyproject.toml").read_text()
     extras = re.findall(r'"\.\[([\w,]+)\]"', README)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,17 @@ from sklearn_cmac.photos import Photo
 from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.search import RetrievalIndex
 
-_COMPARED = ("mac", "rmac", "cmac")
+# Of each system, what its row says.
+_COMPARED = {
+    "mac": "the whole photo is one region, of which each channel's maximum is kept",
+    "rmac": "the same of a grid of overlapping squares, which are whitened and summed",
+    "cmac": "the same of clusters of the map's cells, which follow what the photo shows",
+}
+_SCENES = (
+    "An object is a piece of a photo with a wavy outline. It is pasted into pieces of others, "
+    "smaller or larger, turned, and in another light; that it has no surroundings of its own, and "
+    "shares them with other objects, makes these scenes hard."
+)
 _HEADER = ("mAP in %", "whole photos", "boxed, crop X", "boxed, crop I")
 
 
@@ -33,7 +44,7 @@ def demo_command(out: Path) -> None:
     """Compare three systems on scenes made on the spot."""
     scenes = make_object_scenes(random_state=0)
     others = make_object_scenes(random_state=1)
-    print_lines(scenes.DESCR)
+    print_lines(scenes.DESCR, *textwrap.wrap(_SCENES, 88))
     print_lines(f"Whitening is fitted on {len(others.photos)} scenes of other objects.")
     out.mkdir(parents=True, exist_ok=True)
     shown = [scenes.target.index(name) for name in sorted(set(scenes.target) - {""})[:6]]
@@ -56,6 +67,7 @@ def demo_command(out: Path) -> None:
         for i, (_, rankings) in zip(shown, sections):
             rankings.insert(0, query_row(scenes.photos[i].as_query(), pipeline))
     print_lines(*as_table(_HEADER, table).splitlines())
+    print_lines(*(f"{SYSTEMS[name].label}: {what}" for name, what in _COMPARED.items()))
     page = out / "index.html"
     title = "MAC, R-MAC and clusters of activations on made scenes"
     write_page(page, title, sections, header=_HEADER, table=table)
