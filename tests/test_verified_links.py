@@ -1,0 +1,148 @@
+"""Photos that verification links: edges of graphs, and what is averaged. By hand."""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_cmac import LocalFeatures, PhotoError
+from sklearn_cmac.collection import ExactEngine, Stamp
+from sklearn_cmac.search import (
+    Collection,
+    DatabaseAugmentation,
+    Retriever,
+    SpatialVerification,
+    same_object_probability,
+)
+
+SIFT = "SIFT, ratio"
+
+
+class Known(BaseEstimator):
+    """Takes the place of verification: knows which photos are linked, by their ids."""
+
+    compared: list = []
+
+    def __init__(self, links=()):
+        self.links = links
+
+    def probabilities_among(self, ids, others, collection):
+        self.compared.extend((one, other) for one, row in zip(ids, others) for other in row)
+        return [
+            np.array([0.9 * ({one, other} in self.links) for other in row], float)
+            for one, row in zip(ids, others)
+        ]
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    monkeypatch.setattr(Known, "compared", [])
+    return Known.compared
+
+
+def at(degrees):
+    return np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+
+
+PHOTOS = {"a": at(0), "b": at(20), "c": at(30), "d": at(100)}
+
+
+def collection(photos=None):
+    engine = ExactEngine(Stamp("none", 2))
+    engine.upsert(list(PHOTOS), np.array(list(PHOTOS.values()), np.float32))
+    return Collection(photos or list(PHOTOS), list(PHOTOS), list(PHOTOS), engine)
+
+
+# -- augmentation -----------------------------------------------------------------------------
+
+
+def test_a_photo_is_averaged_with_those_of_its_nearest_that_are_linked(compared):
+    """a with c, b with none; d is linked to a, but a is not among its two nearest."""
+    photos = collection()
+    step = DatabaseAugmentation(2, verifier=Known([{"a", "c"}, {"d", "a"}]))
+    augmented = step.augment(photos.engine, photos)
+    expected = np.array([at(15), at(20), at(15), at(100)])
+    np.testing.assert_allclose(augmented.get(list(PHOTOS)), expected, atol=1e-6)
+    assert len(compared) == len({frozenset(pair) for pair in compared}) == 5
+
+
+def test_linked_neighbors_weigh_by_their_similarity_if_asked_to():
+    photos = collection()
+    step = DatabaseAugmentation(3, alpha=2, verifier=Known([{"a", "b"}]))
+    summed = np.array(at(0)) + at(20)[0] ** 2 * np.array(at(20))
+    found = step.augment(photos.engine, photos).get(["a"])[0]
+    np.testing.assert_allclose(found, summed / np.linalg.norm(summed), rtol=1e-6)
+
+
+def test_without_links_nothing_changes_and_without_photos_there_is_an_error():
+    photos = collection()
+    step = DatabaseAugmentation(2, verifier=Known())
+    np.testing.assert_allclose(
+        step.augment(photos.engine, photos).get(list(PHOTOS)), list(PHOTOS.values()), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"augment\(engine, photos\)"):
+        step.augment(photos.engine)
+
+
+class Places(BaseEstimator):
+    """Photos are local features, whose first place is described too."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return np.array([at(photo.positions[0, 0]) for photo in X], np.float32)
+
+
+class Planted(BaseEstimator):
+    """Takes the place of the extractor: photos are local features already, but some are gone."""
+
+    gone: tuple = ()
+
+    def transform(self, X):
+        for photo in X:
+            if photo.name in self.gone:
+                raise PhotoError(f"{photo.name}: is not there any more.")
+        return list(X)
+
+
+@pytest.fixture
+def photos(rng):
+    """a and c show the same; b is nearer to a, and d to c."""
+    places = rng.uniform(0, 100, (30, 2))
+    found = []
+    for name, first, agree in (("a", 0, 1), ("b", 10, 0), ("c", 25, 1), ("d", 40, 0)):
+        mine = places + 7 if agree else rng.uniform(0, 100, (30, 2))
+        mine = np.concatenate([[[first, 0]], mine[1:]])
+        found.append(LocalFeatures(mine, np.eye(30), name, (100, 100)))
+    return found
+
+
+def test_a_retriever_hands_its_photos_to_the_augmentation(photos):
+    augmentation = DatabaseAugmentation(3, verifier=SpatialVerification(Planted()))
+    retriever = Retriever(FrozenEstimator(Places().fit([])), augmentation=augmentation).fit([])
+    # a and c are the same photo now, at 12.5 degrees.
+    assert retriever.rank([photos[0]], photos)[0].order[[0, 3]].tolist() == [1, 3]
+    retriever.set_params(augmentation__verifier__min_inliers=40)
+    assert retriever.rank([photos[0]], photos)[0].order.tolist() == [0, 1, 2, 3]
+    assert clone(retriever).augmentation.verifier.min_inliers == 40
+
+
+# -- probabilities ----------------------------------------------------------------------------
+
+
+def test_photos_of_a_collection_are_compared_with_others_of_it(photos):
+    step = SpatialVerification(Planted())
+    found = step.probabilities_among(["a", "b"], [["c", "b"], []], collection(photos))
+    np.testing.assert_allclose(found[0], [same_object_probability(29, SIFT), 0])
+    assert found[1].shape == (0,)
+
+
+def test_a_photo_that_is_gone_links_nothing_on_either_side(photos, monkeypatch):
+    monkeypatch.setattr(Planted, "gone", ("c",))
+    step = SpatialVerification(Planted())
+    with pytest.warns(UserWarning, match="c: is not there any more") as told:
+        found = step.probabilities_among(["a", "c"], [["c", "b"], ["a", "b"]], collection(photos))
+    assert len(told) == 1
+    np.testing.assert_array_equal(found, [[np.nan, 0], [np.nan, np.nan]])
