@@ -5,11 +5,14 @@ import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_cmac import LocalFeatures, PhotoError
-from sklearn_cmac.collection import ExactEngine, Stamp
+from sklearn_cmac import LocalFeatures, PhotoError, RegionVectors
+from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp
 from sklearn_cmac.search import (
+    CandidateNeighbors,
     Collection,
     DatabaseAugmentation,
+    DescribedQuery,
+    RankedList,
     Retriever,
     SpatialVerification,
     same_object_probability,
@@ -146,3 +149,72 @@ def test_a_photo_that_is_gone_links_nothing_on_either_side(photos, monkeypatch):
         found = step.probabilities_among(["a", "c"], [["c", "b"], ["a", "b"]], collection(photos))
     assert len(told) == 1
     np.testing.assert_array_equal(found, [[np.nan, 0], [np.nan, np.nan]])
+
+
+# -- the graph of candidates ------------------------------------------------------------------
+
+
+class Linked(Known):
+    """The same, and which photos it links a query with."""
+
+    def __init__(self, links=(), found=()):
+        self.links = links
+        self.found = found
+
+    def probabilities(self, queries, candidates, collection):
+        for query, row in zip(queries, candidates):
+            self.compared.extend((query, other) for other in row)
+        return [
+            np.array([np.nan if other == "d" else 0.8 * (other in self.found) for other in row])
+            for row in candidates
+        ]
+
+
+@pytest.fixture
+def graph(monkeypatch):
+    """Candidates by one region each, and what reaches the walk: likenesses, similarities."""
+    engine = ExactEngine(Stamp("none", 2, regions=True))
+    vectors = np.array(list(PHOTOS.values()), np.float32)
+    table = RegionTable.of([RegionVectors(row[None]) for row in vectors], 2)
+    engine.upsert(list(PHOTOS), vectors, table)
+    photos = Collection(list(PHOTOS), list(PHOTOS), list(PHOTOS), engine)
+    query = DescribedQuery("q", np.array(at(0)), RegionVectors(np.array([at(0)])), photo="q")
+    given = RankedList(np.array(list(PHOTOS), object), np.arange(4, 0, -1.0), query.descriptor)
+    seen = []
+
+    def diffused(self, likeness, among):
+        seen.append((likeness, among))
+        return likeness
+
+    monkeypatch.setattr(CandidateNeighbors, "_diffused", diffused)
+
+    def ask(step):
+        (ranked,) = step.rerank([query], [given], photos, None)
+        return ranked, *seen[-1]
+
+    return ask
+
+
+def test_links_move_similarities_towards_1_and_nothing_else_does(graph, compared):
+    verifier = Linked([{"a", "b"}, {"b", "c"}, {"c", "d"}], ["c"])
+    _, likeness, among = graph(CandidateNeighbors())
+    step = CandidateNeighbors(verifier=verifier, n_verified=3, link_weight=0.5)
+    ranked, linked, linked_among = graph(step)
+    # To c by 0.5 of 0.8; d could not be looked at.
+    moved = likeness + np.array([0, 0, 0.4, 0]) * (1 - likeness)
+    np.testing.assert_allclose(linked, moved, rtol=1e-6)
+    share = np.zeros((4, 4))
+    share[[0, 1, 1, 2], [1, 0, 2, 1]] = 0.45
+    np.testing.assert_allclose(linked_among, among + share * (1 - among), rtol=1e-5)
+    asked = [("q", x) for x in "abcd"]
+    assert compared == [*asked, ("a", "b"), ("a", "c"), ("b", "c")]
+    assert ranked.ids.tolist() == ["a", "b", "c", "d"]
+    ranked, *_ = graph(CandidateNeighbors(verifier=Linked((), ["c"]), link_weight=1.0))
+    assert ranked.ids.tolist() == ["a", "c", "b", "d"]
+    assert ranked.scores[1] == pytest.approx(0.8 + 0.2 * at(30)[0], abs=1e-3)
+
+
+def test_who_links_is_a_step_that_a_search_reaches():
+    step = CandidateNeighbors(verifier=SpatialVerification())
+    assert step.set_params(verifier__min_inliers=12).verifier.min_inliers == 12
+    assert (step.needs, CandidateNeighbors().needs) == ({"regions", "photos"}, {"regions"})
