@@ -109,14 +109,6 @@ def _make(name: str, weights: str | None, layer: str) -> Backbone:
     )
 
 
-def check_kornia(name: str, extra: str) -> None:
-    """An ImportError unless kornia is installed in a version that has these networks."""
-    if kornia_version() < (0, 9):
-        raise ImportError(
-            f"{name} needs kornia 0.9, which needs Python 3.11: pip install 'sklearn-cmac[{extra}]'"
-        )
-
-
 @cache
 def kornia_version() -> tuple[int, ...]:
     """Its first two numbers, () if it is not installed. It is asked for with each photo."""
@@ -124,6 +116,14 @@ def kornia_version() -> tuple[int, ...]:
         return tuple(map(int, version("kornia").split(".")[:2]))
     except PackageNotFoundError:
         return ()
+
+
+def check_kornia(name: str, extra: str) -> None:
+    """An ImportError unless kornia is installed in a version that has these networks."""
+    if kornia_version() < (0, 9):
+        raise ImportError(
+            f"{name} needs kornia 0.9, which needs Python 3.11: pip install 'sklearn-cmac[{extra}]'"
+        )
 
 
 def load_published(network: nn.Module, file: WeightsFile, name: str) -> None:
