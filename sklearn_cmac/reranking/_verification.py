@@ -228,7 +228,7 @@ class SpatialVerification(RerankingStep):
         side. Default: 0.01; for features of a network 0.006.
     min_inliers : int, optional
         With fewer features that agree a photo is not verified: some always do by chance. Default:
-        6; for features of a network 8, and 20 where LightGlue matches them.
+        6; for features of a network 8, and where LightGlue matches them 15 (XFeat) or 20 (ALIKED).
     max_trials : int, default=500
         Of RANSAC, for each query and photo.
     random_state : int or None, default=0
@@ -250,9 +250,9 @@ class SpatialVerification(RerankingStep):
         this one leaves open, and its word counts. Its `n_candidates` are not used.
     n_careful : int, default=20
         At so many candidates of a query at most, those in which most features agree.
-    sure : float, default=0.99
-        From this probability on, a candidate is not looked at again. One in which no features
-        agree is not either: that is hopeless.
+    sure : float, default=0.7
+        From this probability on, a candidate is not looked at again: some that show the object
+        would be lost. One in which no features agree is not either: that is hopeless.
 
     Notes
     -----
@@ -316,7 +316,7 @@ class SpatialVerification(RerankingStep):
         calibration: Calibration | None = None,
         careful: SpatialVerification | None = None,
         n_careful: int = 20,
-        sure: float = 0.99,
+        sure: float = 0.7,
     ):
         self.extractor = extractor
         self.n_candidates = n_candidates
@@ -336,7 +336,7 @@ class SpatialVerification(RerankingStep):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What was pickled before there were such parameters.
-        new = {"matcher": None, "calibration": None, "careful": None, "n_careful": 20, "sure": 0.99}
+        new = {"matcher": None, "calibration": None, "careful": None, "n_careful": 20, "sure": 0.7}
         super().__setstate__({**new, **state})
 
     def compare(self, query: Item, photos: Sequence[Item | LocalFeatures]) -> list[SpatialMatch]:
@@ -615,14 +615,15 @@ class SpatialVerification(RerankingStep):
     def _defaults(self, features: LocalFeatures) -> _Defaults:
         if not _is_learned(features):
             return _Defaults("affine", 0.01, 6)
-        return _Defaults("homography", 0.006, 20 if self._asks_lightglue else 8)
+        by_lightglue = 15 if _is_xfeat(features) else 20
+        return _Defaults("homography", 0.006, by_lightglue if self._asks_lightglue else 8)
 
     def _curve(self, features: LocalFeatures) -> Calibration:
         if self.calibration is not None:
             return self.calibration
         if not _is_learned(features):
             return CALIBRATIONS["SIFT, ratio"]
-        network = "XFeat" if features.descriptors.shape[1] == XFEAT_CHANNELS else "ALIKED"
+        network = "XFeat" if _is_xfeat(features) else "ALIKED"
         return CALIBRATIONS[f"{network}, {'LightGlue' if self._asks_lightglue else 'nearest'}"]
 
     @property
@@ -698,6 +699,10 @@ def _scores(found: _Findings, ids: Sequence[str]) -> np.ndarray:
 
 def _is_learned(features: LocalFeatures) -> bool:
     return features.scores is not None
+
+
+def _is_xfeat(features: LocalFeatures) -> bool:
+    return features.descriptors.shape[1] == XFEAT_CHANNELS
 
 
 def matching_pairs(query: np.ndarray, photo: np.ndarray, ratio: float) -> np.ndarray:
