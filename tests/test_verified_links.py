@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from light import make_light
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_cmac import LocalFeatures, PhotoError, RegionVectors
+from sklearn_cmac import LocalFeatures, Photo, PhotoError, RegionVectors
 from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp
 from sklearn_cmac.search import (
     CandidateNeighbors,
@@ -13,6 +14,7 @@ from sklearn_cmac.search import (
     DatabaseAugmentation,
     DescribedQuery,
     RankedList,
+    RetrievalIndex,
     Retriever,
     SpatialVerification,
     same_object_probability,
@@ -132,6 +134,19 @@ def test_a_retriever_hands_its_photos_to_the_augmentation(photos):
     assert clone(retriever).augmentation.verifier.min_inliers == 40
 
 
+def test_photos_of_an_index_are_augmented_as_any(rng):
+    """It once said that an index is no dataclass."""
+    pixels = list(rng.integers(0, 255, (6, 24, 32, 3)).astype(np.uint8))
+    pipeline = FrozenEstimator(make_light(regions=False))
+    retriever = Retriever(pipeline, augmentation=DatabaseAugmentation(2)).fit([])
+    (ranked,) = retriever.rank(pixels[:1], pixels)
+    index = RetrievalIndex(retriever)
+    index.add([Photo(picture, name=str(i)) for i, picture in enumerate(pixels)])
+    found = index.search(pixels[0], 6)
+    assert [result.name for result in found] == [str(i) for i in ranked.order]
+    np.testing.assert_allclose([result.score for result in found], ranked.scores, rtol=1e-5)
+
+
 # -- probabilities ----------------------------------------------------------------------------
 
 
@@ -145,7 +160,7 @@ def test_photos_of_a_collection_are_compared_with_others_of_it(photos):
 def test_a_photo_that_is_gone_links_nothing_on_either_side(photos, monkeypatch):
     monkeypatch.setattr(Planted, "gone", ("c",))
     step = SpatialVerification(Planted())
-    with pytest.warns(UserWarning, match="c: is not there any more") as told:
+    with pytest.warns(UserWarning, match="c: is not there any more. It is linked to none") as told:
         found = step.probabilities_among(["a", "c"], [["c", "b"], ["a", "b"]], collection(photos))
     assert len(told) == 1
     np.testing.assert_array_equal(found, [[np.nan, 0], [np.nan, np.nan]])

@@ -464,7 +464,8 @@ class SpatialVerification(RerankingStep):
         PhotoError
             If a query cannot be used.
         """
-        return self._probabilities(_asking(queries), candidates, collection)
+        found = self._look(_asking(queries), candidates, collection)
+        return _told(found, candidates, "It keeps its rank.")
 
     def probabilities_among(
         self, ids: Sequence[str], others: Sequence[Sequence[str]], collection: KeptPhotos
@@ -490,15 +491,7 @@ class SpatialVerification(RerankingStep):
             )
             return [task() for task in tasks]
 
-        return self._probabilities(ask, others, collection)
-
-    def _probabilities(
-        self, ask: _Ask, candidates: Sequence[Sequence[str]], collection: KeptPhotos
-    ) -> list[np.ndarray]:
-        found = self._look(ask, candidates, collection)
-        for error in _errors(found):
-            tell_of(error)
-        return [_scores(*each) for each in zip(found, candidates)]
+        return _told(self._look(ask, others, collection), others, "It is linked to none.")
 
     def _look(
         self,
@@ -684,6 +677,15 @@ def _errors(found: list[_Findings]) -> list[PhotoError]:
     every = (match for each in found for match in each.values())
     errors = {str(match): match for match in every if isinstance(match, PhotoError)}
     return list(errors.values())
+
+
+def _told(
+    found: list[_Findings], candidates: Sequence[Sequence[str]], consequence: str
+) -> list[np.ndarray]:
+    """Scores of candidates; photos that could not be looked at are told of."""
+    for error in _errors(found):
+        tell_of(error, consequence)
+    return [_scores(*each) for each in zip(found, candidates)]
 
 
 def _scores(found: _Findings, ids: Sequence[str]) -> np.ndarray:
