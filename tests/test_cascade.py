@@ -74,7 +74,7 @@ class Photos:
 
 def cascade(**params):
     careful = SpatialVerification(Sees("careful"), min_inliers=20)
-    return SpatialVerification(Sees("quick"), careful=careful).set_params(**params)
+    return SpatialVerification(Sees("quick"), careful=careful, sure=0.99).set_params(**params)
 
 
 def ask(step, photos, ids=None):
@@ -247,7 +247,7 @@ def test_a_grid_search_finds_features_of_each_photo_once(monkeypatch, tmp_path, 
     monkeypatch.setattr(LocalFeatureExtractor, "_compute", compute)
     photos = list(rng.integers(0, 255, (8, 24, 32, 3)).astype(np.uint8))
     quick, careful = (LocalFeatureExtractor(max_features=n, store=tmp_path) for n in (9, 10))
-    step = SpatialVerification(quick, careful=SpatialVerification(careful))
+    step = SpatialVerification(quick, careful=SpatialVerification(careful), sure=0.99)
     retriever = Retriever(FrozenEstimator(Alike().fit([])), [("verify", step)])
     grid = {
         "verify__n_candidates": [2, 8],

@@ -143,8 +143,10 @@ def test_what_is_not_installed_is_named(monkeypatch, installed):
         return installed
 
     monkeypatch.setattr(detectors, "version", version)
+    detectors.kornia_version.cache_clear()
     with pytest.raises(ImportError, match=r"needs kornia 0\.9.*'sklearn-cmac\[verify\]'"):
         LearnedFeatureExtractor().fit([])
+    detectors.kornia_version.cache_clear()
 
 
 def test_weights_that_are_not_installed_are_named(monkeypatch):

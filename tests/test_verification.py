@@ -1,9 +1,12 @@
 """Spatial verification: known maps among outliers, and scenes whose object is known."""
 
+import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
+from light import make_light
 from PIL import Image
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
@@ -359,3 +362,70 @@ def test_steps_that_read_activation_maps_say_that_there_are_none(step, scenes, e
     retriever = Retriever(pipeline, [("step", step)]).fit(scenes.photos)
     with pytest.raises(ValueError, match="this pipeline of features, encode makes LocalFeatures"):
         retriever.rank(scenes.photos[:1], scenes.photos)
+
+
+# -- photos of all kinds ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A query and its photo, of 240x180 pixels."""
+    photo = make_object_scenes(n_objects=1, n_scenes=1, n_distractors=0, size=(240, 180)).photos[0]
+    return photo.as_query(), photo.source
+
+
+def test_a_photo_turned_by_90_degrees_is_verified_and_the_object_found_in_it(scene):
+    query, pixels = scene
+    (match,) = SpatialVerification().compare(query, [np.rot90(pixels).copy()])
+    assert match.probability > 0.99
+    # Anticlockwise, (x, y) goes to (y, 240 - x).
+    x0, y0, x1, y1 = query.box
+    np.testing.assert_allclose(match.box, (y0, 240 - x1, y1, 240 - x0), atol=1.5)
+
+
+def test_photos_of_which_nothing_can_be_said_stay_behind_and_harm_nobody(scene):
+    query, pixels = scene
+    stripe = np.tile(np.arange(3000, dtype=np.uint8)[None, :, None], (12, 1, 3))
+    photos = [BLANK, pixels[:5, :5], pixels[:1], stripe, pixels]
+    (ranked,) = verify(SpatialVerification(), [query], photos)
+    assert ranked.order[0] == 4
+    assert ranked.scores[0] > 0.99
+    assert ranked.scores[1:].tolist() == [0] * 4
+    for match in SpatialVerification().compare(query, photos[:3]):
+        assert (match.n_inliers, match.box) == (0, None)
+        assert match.probability < 0.01
+
+
+def test_photos_too_large_to_be_decoded_are_named_and_keep_their_rank(scene):
+    query, pixels = scene
+    huge = io.BytesIO()
+    Image.fromarray(np.tile(pixels, (2, 2, 1))).save(huge, "PNG")
+    photos = [pixels, BLANK, huge.getvalue(), 255 - BLANK]
+    plain = verify(None, [query], photos)[0].order.tolist()
+    step = SpatialVerification(LocalFeatureExtractor(max_pixels=50_000))
+    with pytest.warns(UserWarning, match=r"480x360.*It keeps its rank"):
+        (ranked,) = verify(step, [query], photos)
+    others = sorted((i for i in plain if i != 2), key=lambda i: i != 0)
+    others.insert(plain.index(2), 2)
+    assert ranked.order.tolist() == others
+
+
+def test_a_photo_deleted_since_is_verified_by_the_features_that_the_index_keeps(tmp_path):
+    pytest.importorskip("kornia", reason="kornia is not installed: no learned features")
+    scenes = make_object_scenes(n_objects=2, n_scenes=2, n_distractors=2, size=(320, 240))
+    paths = [tmp_path / f"{i}.png" for i in range(6)]
+    for path, photo in zip(paths, scenes.photos):
+        Image.fromarray(photo.source).save(path)
+    step = SpatialVerification(LearnedFeatureExtractor(max_features=300, max_size=320))
+    retriever = Retriever(FrozenEstimator(make_light(regions=False)), [("verify", step)]).fit([])
+    query = scenes.photos[0].as_query()
+    with RetrievalIndex.create(tmp_path / "index.cmac", retriever) as index:
+        index.add(paths)
+        before = index.search(query, 6)
+        for path in paths:
+            path.unlink()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            after = index.search(query, 6)
+    assert [tuple(result) for result in after] == [tuple(result) for result in before]
+    assert before[0].score > 0.99

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -64,6 +64,10 @@ class Collection:
     def name(self, id_: str) -> str:
         """Its name."""
         return self.names[self._places[id_][0]]
+
+    def with_engine(self, engine: Engine) -> Collection:
+        """The same photos by another engine."""
+        return replace(self, engine=engine)
 
     def features(self, id_: str, extractor: Any) -> LocalFeatures | None:
         """Local features that are kept of a photo, as an extractor finds them: none are here."""

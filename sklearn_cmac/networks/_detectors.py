@@ -7,6 +7,7 @@ where its points are, so it runs in torch from pixels to points.
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,13 +109,18 @@ def _make(name: str, weights: str | None, layer: str) -> Backbone:
     )
 
 
+@cache
+def kornia_version() -> tuple[int, ...]:
+    """Its first two numbers, () if it is not installed. It is asked for with each photo."""
+    try:
+        return tuple(map(int, version("kornia").split(".")[:2]))
+    except PackageNotFoundError:
+        return ()
+
+
 def check_kornia(name: str, extra: str) -> None:
     """An ImportError unless kornia is installed in a version that has these networks."""
-    try:
-        recent = tuple(map(int, version("kornia").split(".")[:2])) >= (0, 9)
-    except PackageNotFoundError:
-        recent = False
-    if not recent:
+    if kornia_version() < (0, 9):
         raise ImportError(
             f"{name} needs kornia 0.9, which needs Python 3.11: pip install 'sklearn-cmac[{extra}]'"
         )

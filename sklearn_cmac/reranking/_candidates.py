@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import normalize
 
-from sklearn_cmac._scikit_learn import Interval, StrOptions
+from sklearn_cmac._scikit_learn import HasMethods, Interval, StrOptions
 from sklearn_cmac.collection import Collection, Engine, RegionTable
 from sklearn_cmac.reranking._diffusion import diffuse, diffusion_matrix
 from sklearn_cmac.reranking._embedding import embed_distances
@@ -21,6 +21,7 @@ from sklearn_cmac.reranking._expansion import weighted_mean
 from sklearn_cmac.reranking._graph import neighbors_among
 from sklearn_cmac.reranking._reciprocal import encode_neighbors, reciprocal_overlap
 from sklearn_cmac.reranking._step import DescribedQuery, RankedList, RerankingStep
+from sklearn_cmac.reranking._verification import SpatialVerification
 
 _REGIONS = 512  # of which all similarities to others are in memory at once
 _EXPANSIONS = 2  # of the query among points; a third left the object for another one
@@ -108,6 +109,15 @@ class CandidateNeighbors(RerankingStep):
     n_components : int or None, default=256
         Photos are compared with each other in so many components of their region vectors, and
         with the query in all. None is all.
+    verifier : SpatialVerification, optional
+        Links the query with photos in which it lies, and photos with each other: edges of the
+        graph that are certain where similarities are not. Its `n_candidates` are not used: all
+        candidates are compared with the query.
+    n_verified : int, default=10
+        So many candidates, most like the query, are compared with each other by the verifier.
+    link_weight : float, default=0.5
+        By this share of a link's probability, a similarity is moved towards 1. Where there is no
+        link it stays: photos of two sides of an object have none.
 
     References
     ----------
@@ -122,9 +132,11 @@ class CandidateNeighbors(RerankingStep):
     >>> from sklearn_cmac.search import CandidateNeighbors
     >>> CandidateNeighbors(n_candidates=50)
     CandidateNeighbors(n_candidates=50)
+    >>> from sklearn_cmac.search import SpatialVerification
+    >>> sorted(CandidateNeighbors(verifier=SpatialVerification()).needs)
+    ['photos', 'regions']
     """
 
-    needs = frozenset({"regions"})
     _parameter_constraints: dict = {
         "method": [StrOptions({"diffusion", "reciprocal", "embeddings"})],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
@@ -136,6 +148,9 @@ class CandidateNeighbors(RerankingStep):
         "similarity_weight": [Interval(Real, 0, 1, closed="both")],
         "n_dimensions": [Interval(Integral, 1, None, closed="left"), None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "verifier": [HasMethods("probabilities_among"), None],
+        "n_verified": [Interval(Integral, 1, None, closed="left")],
+        "link_weight": [Interval(Real, 0, 1, closed="both")],
     }
 
     def __init__(
@@ -150,6 +165,9 @@ class CandidateNeighbors(RerankingStep):
         similarity_weight: float = 0.3,
         n_dimensions: int | None = 32,
         n_components: int | None = 256,
+        verifier: SpatialVerification | None = None,
+        n_verified: int = 10,
+        link_weight: float = 0.5,
     ):
         self.method = method
         self.n_candidates = n_candidates
@@ -161,6 +179,14 @@ class CandidateNeighbors(RerankingStep):
         self.similarity_weight = similarity_weight
         self.n_dimensions = n_dimensions
         self.n_components = n_components
+        self.verifier = verifier
+        self.n_verified = n_verified
+        self.link_weight = link_weight
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """As for every step."""
+        return frozenset({"regions"} if self.verifier is None else {"regions", "photos"})
 
     def rerank(
         self,
@@ -181,14 +207,39 @@ class CandidateNeighbors(RerankingStep):
             "reciprocal": self._overlapping,
             "embeddings": self._embedded,
         }[self.method]
+        candidates = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
+        links: list[np.ndarray | None] = [None] * len(queries)
+        if self.verifier is not None:
+            photos = [query.photo for query in queries]
+            links = [*self.verifier.probabilities(photos, candidates, collection)]
         results = []
-        for query, ranked in zip(queries, rankings):
-            ids = ranked.ids[: self.n_candidates]
+        for query, ranked, ids, linked in zip(queries, rankings, candidates, links):
             if len(ids) > 1:
+                likeness = _likeness(query, ids, engine)
                 among = similarities_among(engine.get_regions(ids), self.n_components)
-                ranked = ranked.resorted(score(_likeness(query, ids, engine), among))
+                if linked is not None:
+                    among = self._moved(among, self._links_among(ids, likeness, collection))
+                    likeness = self._moved(likeness, linked)
+                ranked = ranked.resorted(score(likeness, among))
             results.append(ranked)
         return results
+
+    def _moved(self, similarities: np.ndarray, links: np.ndarray) -> np.ndarray:
+        """Similarities that are moved towards 1 by probabilities of links; nan moves none."""
+        return similarities + self.link_weight * np.nan_to_num(links) * (1 - similarities)
+
+    def _links_among(
+        self, ids: list[str], likeness: np.ndarray, collection: Collection
+    ) -> np.ndarray:
+        """Probabilities (n, n) of links between photos most like the query, and else 0."""
+        assert self.verifier is not None
+        links = np.zeros((len(ids), len(ids)))
+        first = np.argsort(-likeness, kind="stable")[: self.n_verified].tolist()
+        others = [[ids[j] for j in first[i + 1 :]] for i in range(len(first))]
+        found = self.verifier.probabilities_among([ids[i] for i in first], others, collection)
+        rows, columns = np.triu_indices(len(first), 1)
+        links[np.take(first, rows), np.take(first, columns)] = np.concatenate(found)
+        return links + links.T
 
     def _diffused(self, likeness: np.ndarray, among: np.ndarray) -> np.ndarray:
         """Where a walk comes to rest that starts in the photos most like the query."""
@@ -225,7 +276,7 @@ class CandidateNeighbors(RerankingStep):
         return photos @ asked
 
 
-def _likeness(query: DescribedQuery, ids: np.ndarray, engine: Engine) -> np.ndarray:
+def _likeness(query: DescribedQuery, ids: list[str], engine: Engine) -> np.ndarray:
     """Scores (n,) of region matching of photos with a query."""
     assert query.regions is not None
     ((found, scores),) = engine.match([query.regions], len(ids), [ids])

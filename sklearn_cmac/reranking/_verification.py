@@ -192,6 +192,9 @@ class _Found(NamedTuple):
 # Of one query: what was found in each photo, or why it could not be looked at.
 _Findings = dict[str, "_Found | PhotoError"]
 
+# What an extractor finds in the queries of some positions.
+_Ask = Callable[[Any, list[int]], "Sequence[LocalFeatures | PhotoError]"]
+
 
 class SpatialVerification(RerankingStep):
     """Sort the first photos by how many local features lie in them as they do in the query.
@@ -225,7 +228,7 @@ class SpatialVerification(RerankingStep):
         side. Default: 0.01; for features of a network 0.006.
     min_inliers : int, optional
         With fewer features that agree a photo is not verified: some always do by chance. Default:
-        6; for features of a network 8, and 20 where LightGlue matches them.
+        6; for features of a network 8, and where LightGlue matches them 15 (XFeat) or 20 (ALIKED).
     max_trials : int, default=500
         Of RANSAC, for each query and photo.
     random_state : int or None, default=0
@@ -247,9 +250,9 @@ class SpatialVerification(RerankingStep):
         this one leaves open, and its word counts. Its `n_candidates` are not used.
     n_careful : int, default=20
         At so many candidates of a query at most, those in which most features agree.
-    sure : float, default=0.99
-        From this probability on, a candidate is not looked at again. One in which no features
-        agree is not either: that is hopeless.
+    sure : float, default=0.7
+        From this probability on, a candidate is not looked at again: some that show the object
+        would be lost. One in which no features agree is not either: that is hopeless.
 
     Notes
     -----
@@ -313,7 +316,7 @@ class SpatialVerification(RerankingStep):
         calibration: Calibration | None = None,
         careful: SpatialVerification | None = None,
         n_careful: int = 20,
-        sure: float = 0.99,
+        sure: float = 0.7,
     ):
         self.extractor = extractor
         self.n_candidates = n_candidates
@@ -333,7 +336,7 @@ class SpatialVerification(RerankingStep):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What was pickled before there were such parameters.
-        new = {"matcher": None, "calibration": None, "careful": None, "n_careful": 20, "sure": 0.99}
+        new = {"matcher": None, "calibration": None, "careful": None, "n_careful": 20, "sure": 0.7}
         super().__setstate__({**new, **state})
 
     def compare(self, query: Item, photos: Sequence[Item | LocalFeatures]) -> list[SpatialMatch]:
@@ -368,7 +371,7 @@ class SpatialVerification(RerankingStep):
         # Of features, it is not known what a careful extractor would find.
         only_features = any(isinstance(photo, LocalFeatures) for photo in photos)
         look = self._look_once if only_features else self._look
-        (found,) = look([query], [list(given)], _Given(given), thorough=True)
+        (found,) = look(_asking([query]), [list(given)], _Given(given), thorough=True)
         matches = []
         for match in map(found.__getitem__, given):
             if isinstance(match, PhotoError):
@@ -394,7 +397,7 @@ class SpatialVerification(RerankingStep):
             None of photos of which no features are kept, and which are gone or damaged.
         """
         self._validate_params()
-        (found,) = self._look([query], [list(ids)], collection, thorough=True)
+        (found,) = self._look(_asking([query]), [list(ids)], collection, thorough=True)
         return [
             None if isinstance(match, PhotoError) else match.with_outline(query)
             for match in map(found.__getitem__, ids)
@@ -430,36 +433,88 @@ class SpatialVerification(RerankingStep):
         if not queries:
             return list(rankings)
         first = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
-        found = self._look([query.photo for query in queries], first, collection)
-        for error in _errors(found):
-            tell_of(error)
+        found = self.probabilities([query.photo for query in queries], first, collection)
         return [
             ranked.resorted(scores, stay=np.isnan(scores))
-            for ranked, scores in zip(rankings, map(_scores, found, first))
+            for ranked, scores in zip(rankings, found)
         ]
+
+    def probabilities(
+        self,
+        queries: Sequence[Item],
+        candidates: Sequence[Sequence[str]],
+        collection: KeptPhotos,
+    ) -> list[np.ndarray]:
+        """How probable it is that photos of a collection show the object of each query.
+
+        Parameters
+        ----------
+        queries : sequence of photos or queries
+        candidates : sequence of sequences of str
+            For each query, ids of photos.
+        collection : Collection
+
+        Returns
+        -------
+        list of ndarray of shape (n_candidates_i,)
+            0 of photos that are not verified, nan of those that could not be looked at.
+
+        Raises
+        ------
+        PhotoError
+            If a query cannot be used.
+        """
+        found = self._look(_asking(queries), candidates, collection)
+        return _told(found, candidates, "It keeps its rank.")
+
+    def probabilities_among(
+        self, ids: Sequence[str], others: Sequence[Sequence[str]], collection: KeptPhotos
+    ) -> list[np.ndarray]:
+        """The same of photos of a collection as queries, whose features may be kept.
+
+        Parameters
+        ----------
+        ids : sequence of str
+        others : sequence of sequences of str
+            For each of them, the photos that it is compared with.
+        collection : Collection
+
+        Returns
+        -------
+        list of ndarray of shape (n_others_i,)
+        """
+
+        def ask(extractor: Any, rows: list[int]) -> list[LocalFeatures | PhotoError]:
+            tasks = (
+                at_work(_call, partial(_find_features, collection, ids[row], extractor))
+                for row in rows
+            )
+            return [task() for task in tasks]
+
+        return _told(self._look(ask, others, collection), others, "It is linked to none.")
 
     def _look(
         self,
-        queries: list[Item],
-        candidates: list[list[str]],
+        ask: _Ask,
+        candidates: Sequence[Sequence[str]],
         collection: KeptPhotos,
         thorough: bool = False,
     ) -> list[_Findings]:
-        """What is found of each query in its candidates, those left open by a careful look.
+        """What is found of each query in its candidates, in those left open by a careful look.
 
         If it is thorough, pairs that cannot be verified are compared to the end too.
         """
-        found = self._look_once(queries, candidates, collection, thorough)
+        found = self._look_once(ask, candidates, collection, thorough)
         if self.careful is not None:
             left = [self._open(*each) for each in zip(found, candidates)]
-            again = self.careful._look(queries, left, collection, thorough)
+            again = self.careful._look(ask, left, collection, thorough)
             for error in _errors(again):
                 tell_of(error, "What was found at first sight counts.")
             for mine, looked in zip(found, again):
                 mine.update({k: v for k, v in looked.items() if not isinstance(v, PhotoError)})
         return found
 
-    def _open(self, found: _Findings, candidates: list[str]) -> list[str]:
+    def _open(self, found: _Findings, candidates: Sequence[str]) -> list[str]:
         """Candidates that are neither surely the same nor hopeless, the likeliest."""
         looked = {id_: found[id_] for id_ in candidates}
         left = {
@@ -471,17 +526,21 @@ class SpatialVerification(RerankingStep):
 
     def _look_once(
         self,
-        queries: list[Item],
-        candidates: list[list[str]],
+        ask: _Ask,
+        candidates: Sequence[Sequence[str]],
         collection: KeptPhotos,
         thorough: bool,
     ) -> list[_Findings]:
-        asking = askers(candidates)
-        found: list[_Findings] = [{} for _ in queries]
-        if not asking:
-            return found
+        found: list[_Findings] = [{} for _ in candidates]
         extractor = self._extractor()
-        asked = extractor.transform(queries)
+        rows = [q for q, ids in enumerate(candidates) if len(ids)]
+        asked: dict[int, LocalFeatures] = {}
+        for q, features in zip(rows, ask(extractor, rows) if rows else ()):
+            if isinstance(features, PhotoError):
+                found[q] = dict.fromkeys(candidates[q], features)
+            else:
+                asked[q] = features
+        asking = askers([ids if q in asked else () for q, ids in enumerate(candidates)])
         # Photo by photo: the features of each are found once for all queries.
         tasks = (
             joblib.delayed(
@@ -549,14 +608,15 @@ class SpatialVerification(RerankingStep):
     def _defaults(self, features: LocalFeatures) -> _Defaults:
         if not _is_learned(features):
             return _Defaults("affine", 0.01, 6)
-        return _Defaults("homography", 0.006, 20 if self._asks_lightglue else 8)
+        by_lightglue = 15 if _is_xfeat(features) else 20
+        return _Defaults("homography", 0.006, by_lightglue if self._asks_lightglue else 8)
 
     def _curve(self, features: LocalFeatures) -> Calibration:
         if self.calibration is not None:
             return self.calibration
         if not _is_learned(features):
             return CALIBRATIONS["SIFT, ratio"]
-        network = "XFeat" if features.descriptors.shape[1] == XFEAT_CHANNELS else "ALIKED"
+        network = "XFeat" if _is_xfeat(features) else "ALIKED"
         return CALIBRATIONS[f"{network}, {'LightGlue' if self._asks_lightglue else 'nearest'}"]
 
     @property
@@ -604,13 +664,31 @@ def _find_features(collection: KeptPhotos, id_: str, extractor: Any) -> Callable
     return lambda: extractor.transform([photo])[0]
 
 
+def _asking(queries: Sequence[Item]) -> _Ask:
+    return lambda extractor, rows: extractor.transform([queries[row] for row in rows])
+
+
+def _call(find: Callable[[], LocalFeatures]) -> LocalFeatures:
+    return find()
+
+
 def _errors(found: list[_Findings]) -> list[PhotoError]:
     """Why photos could not be looked at, of each once."""
-    errors = {k: v for each in found for k, v in each.items() if isinstance(v, PhotoError)}
+    every = (match for each in found for match in each.values())
+    errors = {str(match): match for match in every if isinstance(match, PhotoError)}
     return list(errors.values())
 
 
-def _scores(found: _Findings, ids: list[str]) -> np.ndarray:
+def _told(
+    found: list[_Findings], candidates: Sequence[Sequence[str]], consequence: str
+) -> list[np.ndarray]:
+    """Scores of candidates; photos that could not be looked at are told of."""
+    for error in _errors(found):
+        tell_of(error, consequence)
+    return [_scores(*each) for each in zip(found, candidates)]
+
+
+def _scores(found: _Findings, ids: Sequence[str]) -> np.ndarray:
     """Of each photo the probability, 0 of those not verified, nan where nobody could look."""
     scores = np.zeros(len(ids))
     for i, match in enumerate(map(found.__getitem__, ids)):
@@ -623,6 +701,10 @@ def _scores(found: _Findings, ids: list[str]) -> np.ndarray:
 
 def _is_learned(features: LocalFeatures) -> bool:
     return features.scores is not None
+
+
+def _is_xfeat(features: LocalFeatures) -> bool:
+    return features.descriptors.shape[1] == XFEAT_CHANNELS
 
 
 def matching_pairs(query: np.ndarray, photo: np.ndarray, ratio: float) -> np.ndarray:

@@ -34,6 +34,10 @@ class IndexedPhotos:
         self.catalogue, self.engine, self.items = catalogue, engine, items
         self.details = details
 
+    def with_engine(self, engine: Engine) -> IndexedPhotos:
+        """As for `Collection`."""
+        return IndexedPhotos(self.catalogue, engine, self.items, self.details)
+
     def photo(self, id_: str) -> Item:
         """A photo of an id, or a `PhotoError` if it is nowhere to be seen any more."""
         entries = self._of(id_)

@@ -259,7 +259,8 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         Prepared
         """
         if self.augmentation is not None:
-            collection = replace(collection, engine=self.augmentation.augment(collection.engine))
+            augmented = self.augmentation.augment(collection.engine, collection)
+            collection = collection.with_engine(augmented)
         states = [step.prepare(collection, self.pipeline_) for _, step in self._active()]
         return Prepared(collection, states)
 
