@@ -40,7 +40,7 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
     up, such as photos that show another side of the object. Verified photos come first, the
     likeliest before others.
 
-    The rest is never put into a worse order than it had:
+    What becomes of the rest depends on what was before:
 
     - Where `steps` are given, each search passes through them before its photos are verified, the
       first one too, and the rest follows as the last of them left it.
