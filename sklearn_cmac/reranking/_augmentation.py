@@ -35,8 +35,8 @@ class DatabaseAugmentation(BaseEstimator):
         Weight of neighbours, see `expand_queries`.
     verifier : SpatialVerification, optional
         Compares each photo with these neighbours, and only those verified are added to it. That
-        takes some milliseconds a pair with stored or kept features, and each pair once: a minute
-        for 1000 photos and 10 neighbours, on every start. Its `n_jobs` and `verbose` count.
+        takes milliseconds a pair with stored or kept features, and each pair is compared once, but
+        on every start anew. Its `n_jobs` and `verbose` count.
 
     References
     ----------
