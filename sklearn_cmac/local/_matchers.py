@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_cmac._scikit_learn import Interval
+from sklearn_cmac._scikit_learn import Interval, StrOptions
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.local._matching import match_nearest
 from sklearn_cmac.networks import (
+    ENGINES,
     LIGHTGLUE_DIMENSIONS,
+    TORCH,
     Points,
     best_device,
     match_by_lightglue,
@@ -79,6 +82,9 @@ class LightGlueMatcher(BaseEstimator):
         Probability above which features match.
     device : str, default="auto"
         A torch device; "auto" is "cuda" where there is one, else "cpu".
+    engine : {"auto", "torch", "openvino", "onnx"}, default="auto"
+        Who runs the network, as for `LearnedFeatureExtractor`; the pairs are the same but for
+        rounding.
 
     Notes
     -----
@@ -104,6 +110,7 @@ class LightGlueMatcher(BaseEstimator):
         "max_features": [Interval(Integral, 1, None, closed="left")],
         "min_score": [Interval(Real, 0, 1, closed="left")],
         "device": [str],
+        "engine": [StrOptions({"auto", TORCH, *ENGINES})],
     }
 
     def __init__(
@@ -112,11 +119,17 @@ class LightGlueMatcher(BaseEstimator):
         max_features: int = 512,
         min_score: float = 0.1,
         device: str = "auto",
+        engine: str = "auto",
     ):
         self.weights = weights
         self.max_features = max_features
         self.min_score = min_score
         self.device = device
+        self.engine = engine
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What was pickled before there was such a parameter.
+        super().__setstate__({"engine": "auto", **state})
 
     def match(self, query: LocalFeatures, photos: Sequence[LocalFeatures]) -> list[np.ndarray]:
         """As `NearestMatcher.match`.
@@ -150,6 +163,7 @@ class LightGlueMatcher(BaseEstimator):
             self.weights,
             self.min_score,
             device,
+            self.engine,
         )
         return [
             np.stack([best[mine[:, 0]], rows[mine[:, 1]]], axis=1)
