@@ -1,6 +1,7 @@
 """Matching local features and the map of the plane: by hand, and against scikit-image."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -248,6 +249,12 @@ def moved_features(features):
     return other, order
 
 
+def features_of(features, rows):
+    """Some of them, as fields of the record."""
+    names = "positions", "descriptors", "scores"
+    return {name: getattr(features, name)[rows] for name in names}
+
+
 def published_weights(features):
     """The file for features."""
     package, file = PUBLISHED[features.descriptors.shape[1]]
@@ -283,15 +290,64 @@ def test_lightglue_is_that_of_kornia(pair, monkeypatch):
     query, _ = pair
     photo, _ = moved_features(query)
     expected = by_kornia(query, photo, published_weights(query), monkeypatch)
-    (found,) = LightGlueMatcher(min_score=0.3).match(query, [photo])
+    (found,) = LightGlueMatcher(min_score=0.3, engine="torch").match(query, [photo])
     assert len(found) > 20
     assert sorted(found.tolist()) == sorted(expected.tolist())
+
+
+def test_a_layer_is_that_of_kornia(pair):
+    """Of features with some that only fill up."""
+    import torch
+    from kornia.feature import LightGlue
+
+    from sklearn_cmac.networks._kornia import LightGlueLayer
+
+    width, n_heads = {64: (96, 1), 128: (256, 4)}[pair[0].descriptors.shape[1]]
+    torch.manual_seed(0)
+    network = LightGlue(None, input_dim=64, descriptor_dim=width, num_heads=n_heads, n_layers=1)
+    network.requires_grad_(False)
+    tokens, places = torch.randn(2, 9, width), torch.rand(2, 9, 2)
+    encoded = network.posenc(places)[:, :, 0]
+    encoding = encoded[..., ::2].permute(1, 2, 0, 3).flatten(2)
+    absent = torch.zeros(2, 9, 1)
+    absent[0, 7:] = absent[1, 4:] = -1e9
+    found = LightGlueLayer(network.transformers[0])(*tokens, *encoding, *absent)
+    one, other = (
+        (tokens[i][None, :n], encoded[:, i, :n][:, None, None]) for i, n in enumerate((7, 4))
+    )
+    expected = network.transformers[0](one[0], other[0], one[1], other[1])
+    torch.testing.assert_close(found[:7], expected[0][0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[9:13], expected[1][0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_engines_match_what_torch_matches(pair, engine):
+    """In several threads too. One pair in fifty may differ, whose score is at the threshold."""
+    for module in {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnx"]}[engine]:
+        pytest.importorskip(module)
+    query, stranger = pair
+    if engine == "onnx" and query.descriptors.shape[1] == 128:
+        pytest.skip("the larger network is converted for one engine only, for time")
+    photo, _ = moved_features(query)
+    few = [replace(photo, **features_of(photo, slice(n))) for n in (0, 1)]
+    photos = [photo, stranger, *few]
+    matcher = LightGlueMatcher(published_weights(query), engine="torch")
+    expected = matcher.match(query, photos)
+    matcher.set_params(engine=engine)
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(lambda _: matcher.match(query, photos), range(3)))
+    for run in runs:
+        for mine, theirs, again in zip(run, expected, runs[0]):
+            np.testing.assert_array_equal(mine, again)
+            differing = set(map(tuple, mine.tolist())) ^ set(map(tuple, theirs.tolist()))
+            assert len(differing) <= 0.02 * len(theirs)
+    assert len(expected[0]) > 30
 
 
 def test_lightglue_finds_what_was_moved(pair):
     query, stranger = pair
     photo, order = moved_features(query)
-    matcher = LightGlueMatcher(published_weights(query))
+    matcher = LightGlueMatcher(published_weights(query), engine="torch")
     found, other = matcher.match(query, [photo, stranger])
     assert len(found) > 30
     assert (order[found[:, 1]] == found[:, 0]).mean() > 0.95
@@ -300,7 +356,7 @@ def test_lightglue_finds_what_was_moved(pair):
 
 def test_lightglue_looks_at_the_best_features_only(pair):
     query, photo = pair
-    matcher = LightGlueMatcher(weights=None, max_features=20, min_score=0)
+    matcher = LightGlueMatcher(weights=None, max_features=20, min_score=0, engine="torch")
     (found,) = matcher.match(query, [photo])
     best = [set(np.argsort(-each.scores)[:20]) for each in (query, photo)]
     assert set(found[:, 0]) <= best[0]
@@ -309,13 +365,8 @@ def test_lightglue_looks_at_the_best_features_only(pair):
 
 def test_photos_without_features_match_nothing(pair):
     query, photo = pair
-    none = replace(
-        query,
-        positions=query.positions[:0],
-        descriptors=query.descriptors[:0],
-        scores=query.scores[:0],
-    )
-    matcher = LightGlueMatcher(weights=None)
+    none = replace(query, **features_of(query, slice(0)))
+    matcher = LightGlueMatcher(weights=None, engine="torch")
     assert [pairs.shape for pairs in matcher.match(none, [photo, none])] == [(0, 2)] * 2
     assert matcher.match(query, [none])[0].shape == (0, 2)
 

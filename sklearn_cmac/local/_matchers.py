@@ -85,6 +85,9 @@ class LightGlueMatcher(BaseEstimator):
     engine : {"auto", "torch", "openvino", "onnx"}, default="auto"
         Who runs the network, as for `LearnedFeatureExtractor`; the pairs are the same but for
         rounding.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        Number format in which OpenVINO computes, where the processor does natively. In a short
+        one some pairs are others, of those that are least sure.
 
     Notes
     -----
@@ -111,6 +114,7 @@ class LightGlueMatcher(BaseEstimator):
         "min_score": [Interval(Real, 0, 1, closed="left")],
         "device": [str],
         "engine": [StrOptions({"auto", TORCH, *ENGINES})],
+        "precision": [StrOptions({"float32", "bfloat16", "float16"})],
     }
 
     def __init__(
@@ -120,16 +124,18 @@ class LightGlueMatcher(BaseEstimator):
         min_score: float = 0.1,
         device: str = "auto",
         engine: str = "auto",
+        precision: str = "float32",
     ):
         self.weights = weights
         self.max_features = max_features
         self.min_score = min_score
         self.device = device
         self.engine = engine
+        self.precision = precision
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # What was pickled before there was such a parameter.
-        super().__setstate__({"engine": "auto", **state})
+        # What was pickled before there were such parameters.
+        super().__setstate__({"engine": "auto", "precision": "float32", **state})
 
     def match(self, query: LocalFeatures, photos: Sequence[LocalFeatures]) -> list[np.ndarray]:
         """As `NearestMatcher.match`.
@@ -164,6 +170,7 @@ class LightGlueMatcher(BaseEstimator):
             self.min_score,
             device,
             self.engine,
+            self.precision,
         )
         return [
             np.stack([best[mine[:, 0]], rows[mine[:, 1]]], axis=1)

@@ -122,6 +122,7 @@ def match_by_lightglue(
     min_score: float = 0.1,
     device: str = "cpu",
     engine: str = TORCH,
+    precision: str = "float32",
 ) -> list[np.ndarray]:
     """Features of a query and of photos that the network matches, pair by pair.
 
@@ -138,6 +139,8 @@ def match_by_lightglue(
         A torch device; on the processor one thread works.
     engine : str
         "auto", "torch" or a name of `ENGINES`.
+    precision : {"float32", "bfloat16", "float16"}
+        The number format in which an engine computes, where the processor does natively.
 
     Returns
     -------
@@ -164,7 +167,8 @@ def match_by_lightglue(
         network = _network_for(query.descriptors.shape[1], weights)
         engine = choose_engine(engine, network, device)
         if engine != TORCH:
-            layers = _layers(network, engine)
+            able = precision in load_engine(engine).formats()
+            layers = _layers(network, engine, precision if able else "float32")
         else:
             program = _on_device(network, device)
     if engine != TORCH:
@@ -227,7 +231,7 @@ def _as_input(points: Points, device: str) -> dict[str, torch.Tensor]:
 
 
 @lru_cache(maxsize=4)
-def _layers(network: _Network, engine: str) -> MatchingLayers:
+def _layers(network: _Network, engine: str, arithmetic: str) -> MatchingLayers:
     arrays = network.converted(engine)
     settings = network.settings
     ends_early = settings["depth_confidence"] > 0
@@ -238,7 +242,7 @@ def _layers(network: _Network, engine: str) -> MatchingLayers:
 
     def layer(i: int) -> Layer:
         return Layer(
-            load_engine(engine).load(_of_layer(arrays, i), "float32", recurring=True),
+            load_engine(engine).load(_of_layer(arrays, i), arithmetic, recurring=True),
             linear(f"projection {i}"),
             linear(f"matchability {i}"),
             linear(f"confidence {i}") if ends_early and i < last else None,
