@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--store", default=".cache/maps", help="where features are kept")
     parser.add_argument("--pairs", type=int, default=100, help="of one landmark")
     parser.add_argument("--aliked-pairs", type=int, default=40, help="the same for ALIKED")
+    parser.add_argument("--only", default="", help="rows whose features and matcher say this")
     parser.add_argument("--sift", action="store_true", help="SIFT too, which takes seconds a photo")
     args = parser.parse_args()
     folder = args.data / "landmarks"
@@ -93,6 +94,8 @@ def main() -> None:
     rows = []
 
     def add(n: int, name: str, extractor: Any, matcher: Any, tolerance: float | None) -> None:
+        if args.only not in f"{name} {matcher}":
+            return
         step = SpatialVerification(matcher=matcher, tolerance=tolerance)
         rows.append(row(name, extractor, step, photos, draw_pairs(labels, n)))
         print(*rows[-1], sep=" | ", flush=True)
@@ -109,12 +112,18 @@ def main() -> None:
         # Of signs, which are less alike than what they are the signs of.
         matcher = NearestMatcher(0.6 if kept == "binary" else 0.82)
         add(args.pairs, f"XFeat, {points}, {kept}", extractor, matcher, tolerance)
+    xfeat = LearnedFeatureExtractor(store=args.store)
+    for points in (256, 512, 1000):
+        matcher = LightGlueMatcher(max_features=points)
+        add(args.pairs, f"XFeat, {points} of 1000, int8", xfeat, matcher, 0.01)
+    fast = LightGlueMatcher(precision="bfloat16")
+    add(args.pairs, "XFeat, 512 of 1000, int8, bfloat16", xfeat, fast, 0.01)
     aliked = LearnedFeatureExtractor("aliked-n16", store=args.store)
     for name, matcher in (
-        ("ALIKED, 1024", NearestMatcher(0.7)),
-        ("ALIKED, 256 of 1024", LightGlueMatcher(max_features=256)),
-        ("ALIKED, 512 of 1024", LightGlueMatcher()),
-        ("ALIKED, 1024", LightGlueMatcher(max_features=1024)),
+        ("ALIKED, 512", NearestMatcher(0.6)),
+        ("ALIKED, 256 of 512", LightGlueMatcher(max_features=256)),
+        ("ALIKED, 512", LightGlueMatcher()),
+        ("ALIKED, 512, bfloat16", fast),
     ):
         add(args.aliked_pairs, name, aliked, matcher, 0.006)
     if args.sift:
