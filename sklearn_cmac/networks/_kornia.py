@@ -91,7 +91,7 @@ class LightGlueLayer(nn.Module):
         absent0: torch.Tensor,
         absent1: torch.Tensor,
     ) -> torch.Tensor:
-        """As `networks.Layer.run`, of which the names and shapes are."""
+        """From and to what `_matching_layers.Layer` says of `run`."""
         absent0, absent1 = absent0.T, absent1.T
         x0 = self._look_inside(x0, encoding0, absent0)
         x1 = self._look_inside(x1, encoding1, absent1)

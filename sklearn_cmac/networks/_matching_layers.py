@@ -199,9 +199,9 @@ def _assign(layer: Layer, one: _Side, other: _Side, min_score: float) -> np.ndar
     """
     scale = one.tokens.shape[1] ** 0.5
     similar = layer.projection(one.tokens) @ layer.projection(other.tokens).T / scale
-    any_of = (log_expit(layer.matchability(side.tokens)) for side in (one, other))
-    scores = log_softmax(similar, 1) + log_softmax(similar, 0) + next(any_of) + next(any_of).T
+    mine, theirs = (log_expit(layer.matchability(side.tokens)) for side in (one, other))
+    scores = log_softmax(similar, 1) + log_softmax(similar, 0) + mine + theirs.T
     there, back = scores.argmax(axis=1), scores.argmax(axis=0)
-    mine = np.arange(len(there))
-    matching = (back[there] == mine) & (np.exp(scores[mine, there]) > min_score)
+    matching = back[there] == np.arange(len(there))
+    matching &= np.exp(scores.max(axis=1)) > min_score
     return np.stack([one.rows[matching], other.rows[there[matching]]], axis=1)
