@@ -17,6 +17,7 @@ from sklearn_cmac.local._compact import pack_positions, unpack_positions
 from sklearn_cmac.local._xfeat import read_xfeat_map
 from sklearn_cmac.networks import WeightsError, find_aliked_points, get_detector
 from sklearn_cmac.networks import _detectors as detectors
+from sklearn_cmac.search import LightGlueMatcher, NearestMatcher
 
 kornia = pytest.importorskip("kornia.feature", reason="needs pip install sklearn-cmac[verify]")
 torch = pytest.importorskip("torch")
@@ -202,6 +203,27 @@ ODD = {
     "noise": np.random.default_rng(0).integers(0, 256, (70, 50, 3), np.uint8),
     "stripes": np.tile(np.uint8([0, 255]), (64, 40)),
 }
+
+
+def test_odd_photos_match_nothing_or_little_and_never_fail(extractor, photo):
+    odd = [*ODD.values(), np.zeros((1, 8000), np.uint8), photo.source.repeat(25, axis=1)]
+    turned = np.rot90(photo.source)
+    plain, *others = extractor.fit_transform([photo, turned, *odd])
+    alone = replace(
+        plain,
+        positions=plain.positions[:1],
+        descriptors=plain.descriptors[:1],
+        scores=plain.scores[:1],
+    )
+    others.append(alone)
+    # Of the two networks the smaller is converted, which takes seconds.
+    engine = "auto" if extractor.network == "xfeat" else "torch"
+    for matcher in (NearestMatcher(), LightGlueMatcher(None, max_features=50, engine=engine)):
+        for query in (plain, alone, others[1]):
+            for pairs, features in zip(matcher.match(query, others), others):
+                assert pairs.shape == (len(pairs), 2)
+                assert len(pairs) <= min(len(query), len(features))
+                assert not len(pairs) or (pairs.max(axis=0) < (len(query), len(features))).all()
 
 
 @pytest.mark.parametrize("name", ODD)

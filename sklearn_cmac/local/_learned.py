@@ -54,8 +54,8 @@ class LearnedFeatureExtractor(PhotoStep):
     max_size : int or None, default=800
         Pixels of the long side to which larger photos are scaled down.
     max_features : int or None, default=None
-        So many features are kept, those of the best scores. None is 1000 for XFeat, 1024 for
-        ALIKED.
+        So many features are kept, those of the best scores. None is 1000 for XFeat, 512 for
+        ALIKED, of which `LightGlueMatcher` looks at no more.
     max_pixels : int, default=128_000_000
         Pixels that are decoded of a photo at most, as for `ConvFeatureExtractor`.
     query_crop : {"activations", "image"}, default="activations"
@@ -90,7 +90,7 @@ class LearnedFeatureExtractor(PhotoStep):
     It needs ``pip install sklearn-cmac[verify]``, and for ALIKED's weights
     ``sklearn-cmac[aliked]``. A photo of one colour has no features, which is no error. Features
     take n (d b / 8 + 6) bytes, where b is the bits of a number: 70 kB for 1000 of XFeat (d is
-    64) in 8 bits, and 137 kB for 1024 of ALIKED (128).
+    64) in 8 bits, and 69 kB for 512 of ALIKED (128).
 
     References
     ----------
@@ -227,7 +227,7 @@ class LearnedFeatureExtractor(PhotoStep):
 
     @property
     def _most(self) -> int:
-        return self.max_features or (1000 if self._is_xfeat else 1024)
+        return self.max_features or (1000 if self._is_xfeat else 512)
 
     def _compute(self, content: Content, cut: Box | None, view: int) -> Arrays:
         rgb, size = content.decode(

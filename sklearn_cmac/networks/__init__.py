@@ -23,7 +23,8 @@ from sklearn_cmac.networks._engines import (
     installed_engines,
     speed_advice,
 )
-from sklearn_cmac.networks._lightglue import Points, match_by_lightglue
+from sklearn_cmac.networks._lightglue import LIGHTGLUE_DIMENSIONS, match_by_lightglue
+from sklearn_cmac.networks._matching_layers import Points
 from sklearn_cmac.networks._plain_contents import WeightsError, as_array, read_plain_contents
 from sklearn_cmac.networks._record import Backbone, Layer, pick_layer
 from sklearn_cmac.networks._registry import get_backbone, register_network
@@ -32,6 +33,7 @@ from sklearn_cmac.networks._weights import WeightsFile
 __all__ = [
     "DETECTORS",
     "ENGINES",
+    "LIGHTGLUE_DIMENSIONS",
     "TORCH",
     "XFEAT_CHANNELS",
     "Backbone",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,8 @@ from sklearn_cmac.networks._engines import ConversionError, InferenceEngine, loa
 from sklearn_cmac.store import ArrayStore
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from sklearn_cmac.networks._record import Backbone
 
 # Raised when a network is converted in another way.
@@ -57,27 +59,57 @@ def converted(network: Backbone, name: str) -> Mapping[str, np.ndarray]:
     ConversionError
         If the engine cannot convert it, or computes another map than torch.
     """
+    # Of a network that is registered from elsewhere, nothing tells when its code changes.
+    ours = getattr(network.build, "__module__", "").startswith("sklearn_cmac.")
+    identity = network.fingerprint if ours else None
+    return converted_once(
+        network.name, identity, name, lambda: _convert(network, load_engine(name))
+    )
+
+
+def converted_once(
+    name: str,
+    identity: tuple[Any, ...] | None,
+    engine: str,
+    convert: Callable[[], Mapping[str, np.ndarray]],
+) -> Mapping[str, np.ndarray]:
+    """What was converted for an engine: from the folder of such, or converted now.
+
+    Parameters
+    ----------
+    name : str
+        The network's, for people.
+    identity : tuple or None
+        All that it depends on besides the engine and versions. None: it is not kept.
+    engine : str
+    convert : callable
+        Raises `ConversionError` where the engine cannot run it.
+
+    Raises
+    ------
+    ConversionError
+        As it did then, or does now.
+    """
     made: dict[str, np.ndarray] = {}
 
     def make() -> Mapping[str, np.ndarray]:
         try:
-            made.update(_convert(network, load_engine(name)))
+            made.update(convert())
         except ConversionError as error:
             made[_REASON] = np.frombuffer(str(error).encode(), np.uint8)
         return made
 
     kept: Mapping[str, np.ndarray]
-    # Of a network that is registered from elsewhere, nothing tells when its code changes.
-    if getattr(network.build, "__module__", "").startswith("sklearn_cmac."):
+    if identity is not None:
         versions = {package: _version(package) for package in _MAKERS}
-        parts = _VERSION, network.fingerprint, name, load_engine(name).version(), versions
-        folder = cache_folder() / name
+        parts = _VERSION, identity, engine, load_engine(engine).version(), versions
+        folder = cache_folder() / engine
         try:
             kept = ArrayStore(folder).get_or_compute(fingerprint(*parts, numerics=[]), make)
         except (OSError, ValueError) as error:
             kept = made or make()
             warnings.warn(
-                f"the converted {network.name} cannot be kept in {folder} ({error}); it is "
+                f"the converted {name} cannot be kept in {folder} ({error}); it is "
                 "converted in each process. Set SKLEARN_CMAC_CACHE to a folder with room",
                 stacklevel=2,
             )
@@ -89,24 +121,43 @@ def converted(network: Backbone, name: str) -> Mapping[str, np.ndarray]:
 
 
 def _convert(network: Backbone, engine: InferenceEngine) -> Mapping[str, np.ndarray]:
-    """Convert a network, and hold it against torch at sizes that it was not converted with."""
-    import torch
-
     from sklearn_cmac.networks._torch import Cut, FromPixels
 
     cut = Cut(network.built(), network.module)
     whole = FromPixels(cut, network.mean, network.std).eval().requires_grad_(False)
-    first, *others = photos_to_try(network)
+    return convert_and_try(whole, engine, [(pixels,) for pixels in photos_to_try(network)])
+
+
+def convert_and_try(
+    network: nn.Module, engine: InferenceEngine, inputs: Sequence[tuple[np.ndarray, ...]]
+) -> Mapping[str, np.ndarray]:
+    """Convert a network, and hold it against torch at sizes that it was not converted with.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    engine : InferenceEngine
+    inputs : sequence of tuples of ndarray
+        Of different sizes; with the first it is converted.
+
+    Raises
+    ------
+    ConversionError
+        If the engine cannot convert it, or computes another map than torch.
+    """
+    import torch
+
+    first, *others = inputs
     try:
         # Tracers warn of what is settled below, where sizes are tried.
         with torch.no_grad(), warnings.catch_warnings(), _whole_numbers_of_pixels():
             warnings.simplefilter("ignore")
-            made = engine.convert(whole, torch.from_numpy(first))
+            made = engine.convert(network, *map(torch.from_numpy, first))
         run = engine.load(made, "float32")
-        for pixels in others:
+        for arrays in others:
             with torch.inference_mode():
-                expected = whole(torch.from_numpy(pixels)).numpy()
-            _check_alike(run(pixels), expected)
+                expected = network(*map(torch.from_numpy, arrays)).numpy()
+            _check_alike(run(*arrays), expected)
     except ConversionError:
         raise
     except Exception as error:  # each engine has its own ways to refuse

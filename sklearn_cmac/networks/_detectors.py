@@ -126,11 +126,23 @@ def check_kornia(name: str, extra: str) -> None:
         )
 
 
-def load_published(network: nn.Module, file: WeightsFile, name: str) -> None:
-    """Load tensors by name; what is computed, and not learned, published files leave out."""
+def load_published(network: nn.Module, file: WeightsFile, name: str, part: str = "") -> None:
+    """Load tensors by name; what is computed, and not learned, published files leave out.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    file : WeightsFile
+    name : str
+        The network's, for the error.
+    part : str, default=""
+        What the names of its tensors begin with in a file of several networks.
+    """
     own = network.state_dict()
     computed = {key: own[key] for key in _COMPUTED if key in own}
-    load_by_name(network, {**computed, **file.tensors()}, file.path, name)
+    tensors = file.tensors()
+    mine = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+    load_by_name(network, {**computed, **(mine or tensors)}, file.path, name)
 
 
 def packaged_file(name: str, package: str, file: str) -> str:

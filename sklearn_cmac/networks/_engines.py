@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from sklearn_cmac.networks._record import Backbone
 
-# From pixels (n, h, w, 3) of uint8 to maps (n, H, W, D) of float32. Threads may share one.
-Runner = Callable[[np.ndarray], np.ndarray]
+# From pixels (n, h, w, 3) of uint8 to maps (n, H, W, D) of float32; or from whatever arrays a
+# network takes. Threads may share one.
+Runner = Callable[..., np.ndarray]
 
 TORCH = "torch"
 
@@ -37,11 +38,30 @@ class InferenceEngine(Protocol):
     def formats(self) -> frozenset[str]:
         """Number formats besides "float32" in which this processor computes natively."""
 
-    def convert(self, network: torch.nn.Module, pixels: torch.Tensor) -> Mapping[str, np.ndarray]:
-        """A network from pixels to maps, such as these pixels, as arrays that can be kept."""
+    def convert(self, network: torch.nn.Module, *inputs: torch.Tensor) -> Mapping[str, np.ndarray]:
+        """A network, from such inputs to one map, as arrays that can be kept.
 
-    def load(self, converted: Mapping[str, np.ndarray], arithmetic: str) -> Runner:
-        """What was converted, ready to run in a number format."""
+        Of inputs and map the last axis has one length, and the others any.
+        """
+
+    def load(
+        self, converted: Mapping[str, np.ndarray], arithmetic: str, recurring: bool = False
+    ) -> Runner:
+        """What was converted, ready to run in a number format.
+
+        `recurring`: inputs have few shapes, so what is prepared for one is worth keeping.
+        """
+
+
+class Convertible(Protocol):
+    """A network that may be converted: a `Backbone`, or one that takes no photos."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    def converted(self, engine: str) -> Mapping[str, np.ndarray]:
+        """As `Backbone.converted`."""
 
 
 class ConversionError(RuntimeError):
@@ -83,14 +103,14 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def choose_engine(asked: str, network: Backbone, device: str) -> str:
+def choose_engine(asked: str, network: Convertible, device: str) -> str:
     """Who runs a network on a device: torch, or an engine that converts it.
 
     Parameters
     ----------
     asked : str
         "auto", "torch" or a name of `ENGINES`.
-    network : Backbone
+    network : Backbone, or another that has a name and is converted
         It is converted now if it never was.
     device : str
         A torch device.

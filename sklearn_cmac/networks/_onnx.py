@@ -29,27 +29,32 @@ class OnnxRuntime:
     def formats(self) -> frozenset[str]:
         return frozenset()
 
-    def convert(self, network: torch.nn.Module, pixels: torch.Tensor) -> dict[str, np.ndarray]:
+    def convert(self, network: torch.nn.Module, *inputs: torch.Tensor) -> dict[str, np.ndarray]:
         import torch
 
         file = io.BytesIO()
+        names = [f"input {i}" for i in range(len(inputs))]
+        # Their last axes are of one length.
+        free = {
+            name: {axis: f"{name}, {axis}" for axis in range(like.ndim - 1)}
+            for name, like in zip([*names, "map"], [*inputs, inputs[0]])
+        }
         with _nothing_printed():
             torch.onnx.export(
                 network,
-                (pixels,),
+                inputs,
                 file,  # type: ignore[arg-type]
                 dynamo=False,
                 opset_version=_OPSET,
-                input_names=["pixels"],
+                input_names=names,
                 output_names=["map"],
-                dynamic_axes={
-                    "pixels": {0: "n", 1: "h", 2: "w"},
-                    "map": {0: "n", 1: "rows", 2: "columns"},
-                },
+                dynamic_axes=free,
             )
         return {"graph": np.frombuffer(file.getvalue(), np.uint8)}
 
-    def load(self, converted: Mapping[str, np.ndarray], arithmetic: str) -> Runner:
+    def load(
+        self, converted: Mapping[str, np.ndarray], arithmetic: str, recurring: bool = False
+    ) -> Runner:
         options = onnxruntime.SessionOptions()
         # The thread that asks is the one that computes.
         options.intra_op_num_threads = 1
@@ -58,8 +63,10 @@ class OnnxRuntime:
         graph = converted["graph"].tobytes()
         session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
 
-        def run(pixels: np.ndarray) -> np.ndarray:
-            (found,) = session.run(["map"], {"pixels": np.ascontiguousarray(pixels)})
+        names = [each.name for each in session.get_inputs()]
+
+        def run(*inputs: np.ndarray) -> np.ndarray:
+            (found,) = session.run(["map"], dict(zip(names, map(np.ascontiguousarray, inputs))))
             return np.asarray(found, np.float32)
 
         return run

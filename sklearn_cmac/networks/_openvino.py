@@ -34,17 +34,18 @@ class OpenVINO:
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return frozenset(ours for theirs, ours in _CAPABILITIES.items() if theirs in able)
 
-    def convert(self, network: torch.nn.Module, pixels: torch.Tensor) -> dict[str, np.ndarray]:
+    def convert(self, network: torch.nn.Module, *inputs: torch.Tensor) -> dict[str, np.ndarray]:
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
         # As openvino.convert_model does it, without the report that sends to its makers.
         front_end = FrontEndManager().load_by_framework("pytorch")
-        traced = TorchScriptPythonDecoder(network, example_input=pixels)
+        traced = TorchScriptPythonDecoder(network, example_input=inputs)
         model = front_end.convert(front_end.load(traced))
-        entrance = model.inputs[0].get_node()
-        entrance.set_element_type(openvino.Type.u8)
-        entrance.set_partial_shape(openvino.PartialShape([-1, -1, -1, 3]))
+        for entrance, like in zip(model.inputs, inputs):
+            shape = [*[-1] * (like.ndim - 1), like.shape[-1]]
+            entrance.get_node().set_element_type(openvino.Type(like.numpy().dtype))
+            entrance.get_node().set_partial_shape(openvino.PartialShape(shape))
         model.validate_nodes_and_infer_types()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.xml"
@@ -54,7 +55,9 @@ class OpenVINO:
                 for kind, ending in (("graph", ".xml"), ("weights", ".bin"))
             }
 
-    def load(self, converted: Mapping[str, np.ndarray], arithmetic: str) -> Runner:
+    def load(
+        self, converted: Mapping[str, np.ndarray], arithmetic: str, recurring: bool = False
+    ) -> Runner:
         model = self._core.read_model(converted["graph"].tobytes(), converted["weights"].tobytes())
         cores = os.cpu_count() or 1
         # A stream is one thread that works on one photo: as many run as ask at once.
@@ -67,16 +70,17 @@ class OpenVINO:
         try:
             # What is prepared for a shape of photo is 2 MB with the default network, and made as
             # quickly as found; it would be kept for hundreds of shapes.
-            forgetful = {**options, "CPU_RUNTIME_CACHE_CAPACITY": 0}
-            compiled = self._core.compile_model(model, "CPU", forgetful)
+            forgetful = {} if recurring else {"CPU_RUNTIME_CACHE_CAPACITY": 0}
+            compiled = self._core.compile_model(model, "CPU", {**options, **forgetful})
         except RuntimeError:  # a version that has no such option
             compiled = self._core.compile_model(model, "CPU", options)
         own = threading.local()
 
-        def run(pixels: np.ndarray) -> np.ndarray:
+        def run(*inputs: np.ndarray) -> np.ndarray:
             if not hasattr(own, "request"):
                 own.request = compiled.create_infer_request()
-            found = own.request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True)
+            contiguous = dict(enumerate(map(np.ascontiguousarray, inputs)))
+            found = own.request.infer(contiguous, share_inputs=True)
             return np.array(found.to_tuple()[0], np.float32)
 
         return run
