@@ -1,6 +1,29 @@
 """Pictures of what the steps did."""
 
+from sklearn_cmac.inspection._outlines import (
+    Outline,
+    box_outline,
+    numbered_outlines,
+    outlines_of,
+    svg_overlay,
+    svg_path,
+    trace_cells,
+)
 from sklearn_cmac.inspection._overlay import draw_box, overlay_matches, overlay_regions
 from sklearn_cmac.inspection._page import Figure, Ranking, write_page
 
-__all__ = ["Figure", "Ranking", "draw_box", "overlay_matches", "overlay_regions", "write_page"]
+__all__ = [
+    "Figure",
+    "Outline",
+    "Ranking",
+    "box_outline",
+    "draw_box",
+    "numbered_outlines",
+    "outlines_of",
+    "overlay_matches",
+    "overlay_regions",
+    "svg_overlay",
+    "svg_path",
+    "trace_cells",
+    "write_page",
+]
