@@ -155,6 +155,10 @@ class Regions:
         """Number of cells of each region, of shape (R,)."""
         return np.diff(self.indptr)
 
+    def take(self, which: Sequence[int] | np.ndarray) -> Regions:
+        """Some of the regions, by their positions."""
+        return Regions.from_cells([self[r] for r in which], self.shape, self.kinds[which])
+
     def grown(self, n_cells: int) -> Regions:
         """Each region with the cells around it, `n_cells` in every direction, corners too."""
         if n_cells < 1:

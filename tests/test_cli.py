@@ -202,7 +202,7 @@ def test_search_finds_the_object_and_prints_nothing_else(tmp_path, capsys):
     assert "broken.jpg: is not an image" in err
     assert f"page: {page}" in err
     html = page.read_text()
-    assert html.count("<img") == 1 + 3 + 3  # the query, its regions of three kinds, the results
+    assert html.count("<img") == 2 + 3  # the query, what its box shows, the results
     assert names[1] in html
 
 

@@ -16,7 +16,7 @@ from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._ending import Command
 from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
-from sklearn_cmac.cli._search import query_row, result_figure
+from sklearn_cmac.cli._pages import query_row, result_figure
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.inspection import Ranking, write_page
 from sklearn_cmac.metrics import RetrievalScorer

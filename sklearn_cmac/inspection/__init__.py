@@ -1,5 +1,6 @@
 """Pictures of what the steps did."""
 
+from sklearn_cmac.inspection._captions import count_outlying
 from sklearn_cmac.inspection._outlines import (
     Outline,
     box_outline,
@@ -11,12 +12,14 @@ from sklearn_cmac.inspection._outlines import (
 )
 from sklearn_cmac.inspection._overlay import draw_box, overlay_matches, overlay_regions
 from sklearn_cmac.inspection._page import Figure, Ranking, write_page
+from sklearn_cmac.inspection._results import write_results
 
 __all__ = [
     "Figure",
     "Outline",
     "Ranking",
     "box_outline",
+    "count_outlying",
     "draw_box",
     "numbered_outlines",
     "outlines_of",
@@ -26,4 +29,5 @@ __all__ = [
     "svg_path",
     "trace_cells",
     "write_page",
+    "write_results",
 ]

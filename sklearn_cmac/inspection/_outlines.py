@@ -15,7 +15,7 @@ from sklearn_cmac.photos import Box
 
 # Colours that stay apart for the colour-blind (M. Okabe, K. Ito, "Color Universal Design", 2008).
 COLORS = ("#e69f00", "#56b4e9", "#f0e442", "#cc79a7", "#009e73", "#d55e00")
-_DASH = 9  # pixels of a line before that of another region shows
+_APART = 0.009  # of the photo's long side, between lines of regions that share a border
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # (x, y): right, down, left, up
 
 
@@ -152,24 +152,23 @@ class Outline:
         What is written beside it: things of one label on two photos belong together.
     color : str
         As CSS writes it. Default: white.
-    share : (int, int)
-        The line is drawn as the i-th of n: where outlines lie on each other, each shows for an
-        n-th of the way. Default: the whole line.
     place : (x, y), optional
         Where the label is written. Default: at the first point.
+    kind : str
+        Its class on the page, such as "region", so that a page can hide all of one kind.
     """
 
     polygons: Sequence[np.ndarray]
     label: str = ""
     color: str = "#fff"
-    share: tuple[int, int] = (0, 1)
     place: tuple[float, float] | None = None
+    kind: str = ""
 
 
 def box_outline(box: Box, label: str = "") -> Outline:
     """The outline of a box (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
-    return Outline([np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])], label)
+    return Outline([np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])], label, kind="box")
 
 
 def numbered_outlines(
@@ -177,7 +176,6 @@ def numbered_outlines(
     numbers: Sequence[int],
     photo_size: tuple[int, int],
     window: Box | None = None,
-    n: int | None = None,
 ) -> list[Outline]:
     """Regions with a number and a colour each, which tell what answers what on two photos.
 
@@ -188,8 +186,6 @@ def numbered_outlines(
         From 1.
     photo_size, window
         As for `outlines_of`.
-    n : int, optional
-        The largest number there is. Default: that of these.
 
     Returns
     -------
@@ -204,14 +200,43 @@ def numbered_outlines(
     >>> outline.label, outline.color, outline.place
     ('2', '#56b4e9', (50.0, 25.0))
     """
-    n = n or max(numbers)
+    _, cell = _cells_in(regions.shape, photo_size, window)
+    x0, y0, x1, y1 = window or (0, 0, *photo_size)
     places = places_for_labels(regions, photo_size, window).tolist()
+    levels = _levels(regions.masks())
+    # Lines stay within half a cell, so that those of a narrow part do not cross.
+    step = min(_APART * max(x1 - x0, y1 - y0), 0.45 * cell.min() / (levels.max() + 1))
     return [
-        Outline(polygons, str(number), COLORS[(number - 1) % len(COLORS)], (number - 1, n), (x, y))
-        for number, polygons, (x, y) in zip(
-            numbers, outlines_of(regions, photo_size, window), places
+        Outline(
+            [_shrunk(polygon, (level + 0.5) * step) for polygon in polygons],
+            str(number),
+            COLORS[(number - 1) % len(COLORS)],
+            (x, y),
+            "region",
+        )
+        for number, polygons, level, (x, y) in zip(
+            numbers, outlines_of(regions, photo_size, window), levels.tolist(), places
         )
     ]
+
+
+def _levels(masks: np.ndarray) -> np.ndarray:
+    """How far inside each of masks (R, H, W) its line runs, so that no two lie on each other."""
+    padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
+    sides = [np.diff(padded, axis=axis).reshape(len(masks), -1) for axis in (1, 2)]
+    edges = np.concatenate(sides, axis=1)
+    levels = np.zeros(len(masks), int)
+    for r in range(1, len(masks)):
+        taken = levels[:r][(edges[:r] & edges[r]).any(axis=1)]
+        levels[r] = np.setdiff1d(np.arange(r + 1), taken)[0]
+    return levels
+
+
+def _shrunk(polygon: np.ndarray, distance: float) -> np.ndarray:
+    """An outline of `trace_cells`, moved to the inside of its region."""
+    ahead = np.sign(np.roll(polygon, -1, axis=0) - polygon)
+    both = ahead + np.roll(ahead, 1, axis=0)
+    return polygon + distance * np.stack([-both[:, 1], both[:, 0]], axis=1)
 
 
 def svg_path(polygons: Sequence[np.ndarray], digits: int = 1) -> str:
@@ -245,7 +270,9 @@ def _short(value: float, digits: int) -> str:
     return text.rstrip("0").rstrip(".") if digits else text
 
 
-def svg_overlay(outlines: Sequence[Outline], photo_size: tuple[int, int]) -> str:
+def svg_overlay(
+    outlines: Sequence[Outline], photo_size: tuple[int, int], window: Box | None = None
+) -> str:
     """Outlines as an ``<svg>`` to be laid over the photo, stretched to its size on the page.
 
     Parameters
@@ -253,6 +280,8 @@ def svg_overlay(outlines: Sequence[Outline], photo_size: tuple[int, int]) -> str
     outlines : sequence of Outline
     photo_size : (width, height)
         Pixels that the outlines are given in.
+    window : (x0, y0, x1, y1), optional
+        The part of the photo that is on the page. Default: all of it.
 
     Returns
     -------
@@ -267,40 +296,41 @@ def svg_overlay(outlines: Sequence[Outline], photo_size: tuple[int, int]) -> str
     >>> "&lt;object&gt;" in drawing
     True
     """
-    drawn = "".join(_drawn(outline, max(photo_size)) for outline in outlines)
+    x0, y0, x1, y1 = window or (0, 0, *photo_size)
+    shown = [outline for outline in outlines if len(outline.polygons)]
+    # Lines before labels; a dark line below each sets it off from any photo.
+    drawn = [_line(outline, "#000", 5, 0.5) for outline in shown]
+    drawn += [_line(outline, outline.color, 2.5) for outline in shown]
+    drawn += [_label(outline, (x0, y0, x1, y1)) for outline in shown if outline.label]
+    view = " ".join(_short(value, 1) for value in (x0, y0, x1 - x0, y1 - y0))
     return (
-        f'<svg class="outlines" viewBox="0 0 {photo_size[0]} {photo_size[1]}" '
-        f'preserveAspectRatio="none" aria-hidden="true" focusable="false">{drawn}</svg>'
+        f'<svg class="outlines" viewBox="{view}" preserveAspectRatio="none" aria-hidden="true" '
+        f'focusable="false">{"".join(drawn)}</svg>'
     )
 
 
-def _drawn(outline: Outline, side: int) -> str:
-    """An outline on a dark line that sets it off from any photo, and its label."""
-    if not len(outline.polygons):
-        return ""
-    i, n = outline.share
-    dashes = f'stroke-dasharray="{_DASH} {_DASH * (n - 1)}" stroke-dashoffset="{-_DASH * i}"'
-    shape = (
-        f'<path d="{svg_path(outline.polygons)}" fill="none" stroke-linejoin="round" '
-        'vector-effect="non-scaling-stroke"'
-    )
+def _line(outline: Outline, color: str, width: float, opacity: float = 1) -> str:
     return (
-        f'{shape} stroke="#000" stroke-opacity=".55" stroke-width="5"/>'
-        f'{shape} stroke="{escape(outline.color)}" stroke-width="3" {dashes if n > 1 else ""}/>'
-    ) + (_label(outline, side) if outline.label else "")
+        f'<path class="{escape(outline.kind)}" d="{svg_path(outline.polygons)}" fill="none" '
+        f'stroke="{escape(color)}" stroke-width="{width:g}" stroke-opacity="{opacity:g}" '
+        'stroke-linejoin="round" vector-effect="non-scaling-stroke"/>'
+    )
 
 
-def _label(outline: Outline, side: int) -> str:
-    """The label on a dark plate, round where it is a number."""
-    x, y = outline.place or outline.polygons[0][0].tolist()
-    size = side / 22
+def _label(outline: Outline, window: Box) -> str:
+    """The label on a dark plate, round where it is a number, inside the window."""
+    x0, y0, x1, y1 = window
+    size = max(x1 - x0, y1 - y0) / 22
     text = printable(outline.label)
-    width = max(1.5, 0.62 * len(text) + 0.8) * size
+    width, height = max(1.5, 0.62 * len(text) + 0.8) * size, 1.5 * size
+    x, y = outline.place or outline.polygons[0][0].tolist()
+    x = min(max(x, x0 + width / 2), x1 - width / 2)
+    y = min(max(y, y0 + height / 2), y1 - height / 2)
     return (
-        f'<rect x="{x - width / 2:.1f}" y="{y - 0.75 * size:.1f}" width="{width:.1f}" '
-        f'height="{1.5 * size:.1f}" rx="{0.75 * size:.1f}" fill="#111" '
-        f'stroke="{escape(outline.color)}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
-        f'<text x="{x:.1f}" y="{y + 0.35 * size:.1f}" font-size="{size:.1f}" font-weight="700" '
-        'fill="#fff" text-anchor="middle" font-family="system-ui, sans-serif">'
-        f"{escape(text)}</text>"
+        f'<g class="{escape(outline.kind)}"><rect x="{x - width / 2:.1f}" '
+        f'y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        f'rx="{height / 2:.1f}" fill="#111" stroke="{escape(outline.color)}" stroke-width="2.5" '
+        f'vector-effect="non-scaling-stroke"/><text x="{x:.1f}" y="{y + 0.35 * size:.1f}" '
+        f'font-size="{size:.1f}" font-weight="700" fill="#fff" text-anchor="middle" '
+        f'font-family="system-ui, sans-serif">{escape(text)}</text></g>'
     )

@@ -1,0 +1,60 @@
+"""The pages that commands write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from sklearn_cmac._printing import print_lines
+from sklearn_cmac.corridor import Corridor
+from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_results
+from sklearn_cmac.photos import Photo, Query
+from sklearn_cmac.search import RetrievalIndex, SearchResult
+
+N_SCORES = 1000  # by which a page tells where likeness ends
+
+
+def write_result_page(
+    path: Path,
+    index: RetrievalIndex,
+    where: Path,
+    query: Photo | Query,
+    results: Sequence[SearchResult],
+    n_shown: int,
+) -> None:
+    """The page of a search; of results behind the first `n_shown` only scores count."""
+    shown = results[:n_shown]
+    for result in shown:
+        if not os.path.isfile(result.path):
+            name = result.path or result.name
+            print_lines(
+                f"{name}: is not there any more, so the page has no picture of it", err=True
+            )
+    about = [f"{len(index)} photos in {where}"]
+    if system := index.info().get("system"):
+        about[0] += f", described by system {system}"
+    scores = [result.score for result in results]
+    write_results(path, index, query, shown, scores=scores, about=about)
+    print_lines(f"page: {path.resolve()}", err=True)
+
+
+def query_row(query: Photo | Query, pipeline: Pipeline) -> Ranking:
+    """The query with its box, and its regions, a picture for each cluster count or level."""
+    figures = [Figure(draw_box(query), Path(query.name).name)]
+    corridor = Corridor(pipeline)
+    if corridor.pools:
+        (record,) = corridor.proposals([query])
+        for kind, n in zip(*np.unique(record.proposed.kinds, return_counts=True)):
+            figures.append(Figure(overlay_regions(query, record, kind), f"{n} regions"))
+    return Ranking("Query and its regions", figures)
+
+
+def result_figure(photo: Any, result: SearchResult, right: bool | None = None) -> Figure:
+    """A photo that was found, with its score."""
+    caption = f"{Path(result.name).name} {result.score:.3f}"
+    return Figure(draw_box(photo, max_size=256), caption, right)
