@@ -242,29 +242,7 @@ def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("pictures of scores need: pip install sklearn-cmac[plot]") from error
-    rows = tuning_rows(search)
-    values = {
-        path: list(dict.fromkeys(repr(p[path]) for p in search.cv_results_["params"]))
-        for path in search.cv_results_["params"][0]
-    }
-    axes = sorted(values, key=lambda path: -len(values[path]))
-    x = x or axes[0]
-    y = y or next((path for path in axes if path != x), None)
-    down = values[y] if y else [""]
-    surface = np.full((len(down), len(values[x])), np.nan)
-    for row in rows:
-        cell = down.index(repr(row[y])) if y else 0, values[x].index(repr(row[x]))
-        surface[cell] = np.nanmax([surface[cell], 100 * row["mAP"]])
-    figure = Figure(figsize=(2 + 1.1 * len(values[x]), 1.6 + 0.6 * len(down)))
-    plot = figure.subplots()
-    picture = plot.imshow(surface, aspect="auto", cmap="viridis")
-    middle = (np.nanmin(surface) + np.nanmax(surface)) / 2
-    for (row_index, column), score in np.ndenumerate(surface):
-        color = "black" if score > middle else "white"
-        plot.text(column, row_index, f"{score:.1f}", ha="center", va="center", color=color)
-    plot.set_xticks(range(len(values[x])), values[x])
-    plot.set_yticks(range(len(down)), down)
-    plot.set_xlabel(x)
-    plot.set_ylabel(y or "")
-    figure.colorbar(picture, label="mAP in %")
-    return figure
+    from sklearn_cmac.inspection import ScoreSurfaceDisplay
+
+    ax = Figure(figsize=(6, 4), layout="constrained").subplots()
+    return ScoreSurfaceDisplay.from_estimator(search, x=x, y=y, ax=ax).figure_

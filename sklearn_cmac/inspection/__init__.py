@@ -1,6 +1,7 @@
 """Pictures of what the steps did."""
 
 from sklearn_cmac.inspection._captions import count_outlying
+from sklearn_cmac.inspection._match_display import MatchDisplay
 from sklearn_cmac.inspection._outlines import (
     Outline,
     box_outline,
@@ -12,12 +13,24 @@ from sklearn_cmac.inspection._outlines import (
 )
 from sklearn_cmac.inspection._overlay import draw_box, overlay_matches, overlay_regions
 from sklearn_cmac.inspection._page import Figure, Ranking, write_page
+from sklearn_cmac.inspection._precision_recall_display import (
+    PrecisionRecallDisplay,
+    precision_at_recall,
+)
+from sklearn_cmac.inspection._ranking_display import RankingDisplay
+from sklearn_cmac.inspection._regions_display import RegionsDisplay
 from sklearn_cmac.inspection._results import write_results
+from sklearn_cmac.inspection._score_surface_display import ScoreSurfaceDisplay
 
 __all__ = [
     "Figure",
+    "MatchDisplay",
     "Outline",
+    "PrecisionRecallDisplay",
     "Ranking",
+    "RankingDisplay",
+    "RegionsDisplay",
+    "ScoreSurfaceDisplay",
     "box_outline",
     "count_outlying",
     "draw_box",
@@ -25,6 +38,7 @@ __all__ = [
     "outlines_of",
     "overlay_matches",
     "overlay_regions",
+    "precision_at_recall",
     "svg_overlay",
     "svg_path",
     "trace_cells",
