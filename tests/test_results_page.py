@@ -151,6 +151,21 @@ def test_what_is_verified_is_outlined_and_laid_over(index, query, place, tmp_pat
     assert [e["class"] for e in page.all("path") if e["class"] == "object"] == ["object"] * 2
 
 
+def test_what_agrees_by_chance_is_no_object(index, query, place):
+    spatial = located(9, np.eye(3), [[0, 0], [9, 0], [9, 9]])
+    object.__setattr__(spatial, "probability", 0.1)
+    path = str(place / "photos/b/same.png")
+    _, _, (found,) = describe_results(index, query, [SearchResult("x", 9.0, path, spatial)], {})
+    assert not found.outlines
+    assert found.matrix is None
+    assert "by chance" in found.meaning
+
+
+def test_the_query_itself_is_told(index, query):
+    _, _, found = describe_results(index, query, index.search(query, 10), {})
+    assert [f.caption for f in found if f.meaning == "the query's own photo"] == ["a/same.png"]
+
+
 def test_what_lies_behind_the_eye_is_not_drawn(index, query, place):
     """A map is the same when all its numbers change sign; browsers draw where w is above 0."""
     path = str(place / "photos/b/same.png")

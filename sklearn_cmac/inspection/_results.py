@@ -202,10 +202,12 @@ def _found_photo(
         probability = getattr(located, "probability", None)
         found.meaning = say_match(located.n_inliers, probability)
         found.verified = probability is None or probability >= 0.5
-        if len(located.outline):
+        if found.verified and len(located.outline):
             found.outlines = [Outline([located.outline], kind="object")]
-        if located.matrix is not None and image is not None:
+        if found.verified and located.matrix is not None and image is not None:
             found.matrix = _between_pictures(located.matrix, asked, found)
+    if found.address and found.address == asked.address:
+        found.meaning = "the query's own photo"
     found.alt = f"Result {rank}, {caption}: {found.meaning}"
     return found
 
