@@ -244,5 +244,6 @@ def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None
         raise ImportError("pictures of scores need: pip install sklearn-cmac[plot]") from error
     from sklearn_cmac.inspection import ScoreSurfaceDisplay
 
-    ax = Figure(figsize=(6, 4), layout="constrained").subplots()
-    return ScoreSurfaceDisplay.from_estimator(search, x=x, y=y, ax=ax).figure_
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    ScoreSurfaceDisplay.from_estimator(search, x=x, y=y, ax=figure.subplots())
+    return figure

@@ -125,7 +125,8 @@ class MatchDisplay:
         self.lines_ = self.ax_.add_collection(
             LineCollection(list(segments), colors="#56b4e9", linewidths=0.8, alpha=0.8)
         )
-        self.ax_.scatter(*segments.reshape(-1, 2).T, s=6, color="#f0e442", zorder=3)
+        x, y = segments.reshape(-1, 2).T
+        self.ax_.scatter(x, y, s=6, color="#f0e442", zorder=3)
         self.outline_ = None
         if len(self.match.outline):
             patch = outline_patch([self._placed(self.match.outline)], ec="white", lw=2)
