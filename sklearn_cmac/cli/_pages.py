@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
 
 from sklearn_cmac._printing import print_lines
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_results
+from sklearn_cmac.evaluation import Evaluation, report_queries, write_rankings
+from sklearn_cmac.inspection import (
+    Figure,
+    Ranking,
+    draw_box,
+    overlay_regions,
+    write_evaluation,
+    write_results,
+)
 from sklearn_cmac.photos import Photo, Query
 from sklearn_cmac.search import RetrievalIndex, SearchResult
 
@@ -41,6 +50,28 @@ def write_result_page(
     scores = [result.score for result in results]
     write_results(path, index, query, shown, scores=scores, about=about)
     print_lines(f"page: {path.resolve()}", err=True)
+
+
+def write_evaluation_pages(folder: Path, benchmark: Bunch, evaluation: Evaluation) -> None:
+    """What queries found, of all rows as a table, of the first and the best as a page."""
+    reports = [
+        (
+            f"{row.system}, {row.query_crop}, {row.steps}",
+            report_queries(benchmark, row, evaluation.queries, evaluation.chance),
+        )
+        for row in evaluation.rows
+    ]
+    write_rankings(folder / "rankings.csv", reports)
+    best = int(np.argmax([row.mean_average_precision for row in evaluation.rows]))
+    header, table = evaluation.table()
+    write_evaluation(
+        folder / "rankings.html",
+        f"{benchmark.name}, {benchmark.protocol}",
+        [reports[i] for i in sorted({0, best})],
+        header=header,
+        table=table,
+        about=[benchmark.DESCR, evaluation.about_chance],
+    )
 
 
 def query_row(query: Photo | Query, pipeline: Pipeline) -> Ranking:

@@ -1,6 +1,7 @@
 """Pictures of what the steps did."""
 
 from sklearn_cmac.inspection._captions import count_outlying
+from sklearn_cmac.inspection._evaluation_page import write_evaluation
 from sklearn_cmac.inspection._match_display import MatchDisplay
 from sklearn_cmac.inspection._outlines import (
     Outline,
@@ -42,6 +43,7 @@ __all__ = [
     "svg_overlay",
     "svg_path",
     "trace_cells",
+    "write_evaluation",
     "write_page",
     "write_results",
 ]

@@ -11,6 +11,8 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_cmac.photos import Photo, Query
+
 _OUTLYING = 3.5  # robust standard deviations above the median
 _FEWEST = 8  # scores of which a spread is told
 
@@ -43,6 +45,12 @@ def distinguishing_paths(paths: Sequence[str]) -> list[str]:
 def _shortest(parts: tuple[str, ...], endings: Counter[tuple[str, ...]]) -> str:
     n = next((n for n in range(1, len(parts)) if endings[parts[-n:]] == 1), len(parts))
     return os.path.join(*parts[-n:])
+
+
+def file_of(photo: Photo | Query) -> str:
+    """The path of a photo, or "" if it is in no file."""
+    source = photo.photo.source if isinstance(photo, Query) else photo.source
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
 
 
 def address_of(path: str) -> str:

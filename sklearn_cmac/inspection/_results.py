@@ -17,6 +17,7 @@ from sklearn_cmac.inspection._captions import (
     address_of,
     count_outlying,
     distinguishing_paths,
+    file_of,
     say_match,
 )
 from sklearn_cmac.inspection._outlines import (
@@ -159,7 +160,7 @@ def describe_results(
         What was asked for; the photo around it, if that was a part; and what was found.
     """
     query = as_photo(query)
-    paths = [_file_of(query) or query.name, *(result.path or result.name for result in results)]
+    paths = [file_of(query) or query.name, *(result.path or result.name for result in results)]
     caption, *captions = distinguishing_paths(paths)
     asked, whole = _asked_photo(query, caption)
     found = [
@@ -173,7 +174,7 @@ def describe_results(
 def _asked_photo(query: Photo | Query, caption: str) -> tuple[Figure, Figure | None]:
     """What a query asks for, and the photo around it if that is a part of it."""
     image, size = open_photo(query, _SIDE)
-    whole = Figure(image, caption, size=size, address=address_of(_file_of(query)))
+    whole = Figure(image, caption, size=size, address=address_of(file_of(query)))
     whole.alt = f"The query, {caption}"
     if not isinstance(query, Query):
         return whole, None
@@ -290,8 +291,3 @@ def _look_at(photo: Item | None) -> tuple[Any, tuple[int, int] | None]:
         return open_photo(photo, _SIDE) if photo else (None, None)
     except PhotoError:
         return None, None
-
-
-def _file_of(query: Any) -> str:
-    source = getattr(query, "photo", query).source
-    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
