@@ -13,7 +13,7 @@ from sklearn.utils import Bunch
 
 from sklearn_cmac._printing import print_lines
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.evaluation import Evaluation, report_queries, write_rankings
+from sklearn_cmac.evaluation import Evaluation, QueryReport, report_queries, write_rankings
 from sklearn_cmac.inspection import (
     Figure,
     Ranking,
@@ -71,6 +71,27 @@ def write_evaluation_pages(folder: Path, benchmark: Bunch, evaluation: Evaluatio
         header=header,
         table=table,
         about=[benchmark.DESCR, evaluation.about_chance],
+    )
+
+
+def write_tuning_pages(
+    folder: Path,
+    about: str,
+    folds: Sequence[Sequence[QueryReport]],
+    header: Sequence[str],
+    table: Sequence[Sequence[str]],
+) -> None:
+    """What queries found with the best settings, each among the photos of its fold."""
+    found = [report for reports in folds for report in reports]
+    reports = [("best settings", sorted(found, key=lambda report: report.average_precision))]
+    write_rankings(folder / "rankings.csv", reports)
+    write_evaluation(
+        folder / "rankings.html",
+        "Tuning",
+        reports,
+        header=header,
+        table=table,
+        about=[about, "Each query ranks the photos of its fold, which are few."],
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils import Bunch
 
 from sklearn_cmac.collection import Collection
@@ -225,8 +226,8 @@ def warn_of_chance(
         What was ranked.
     """
     gain = np.subtract(scores, chance)
-    doubt = 2 * gain.std() / np.sqrt(len(gain))
-    if gain.mean() > doubt:
+    # Queries for one object are no independent observations, so 2 errors would be too few.
+    if gain.mean() > min(0.1, 3 * gain.std() / np.sqrt(len(gain))):
         return
     ids = [id_ for id_ in collection.ids if id_][:_MOST_COMPARED]
     if has_clusters(collection.engine.get(ids)):
@@ -250,18 +251,18 @@ def has_clusters(descriptors: np.ndarray) -> bool:
     bool
         If the similarity to the nearest is, in the median, two standard deviations of similarities
         higher than among descriptors whose columns are shuffled, each by itself: these have the
-        same numbers, and no photo in common.
+        same numbers, and no photo in common. Similarities are cosines around the mean.
     """
     if len(descriptors) < _FEWEST_COMPARED:
         return False
-    shuffled = np.random.default_rng(0).permuted(descriptors, axis=0)
-    nearest, _ = _similarities(descriptors)
-    by_chance, spread = _similarities(shuffled)
+    centred = descriptors - descriptors.mean(axis=0)
+    nearest, _ = _similarities(centred)
+    by_chance, spread = _similarities(np.random.default_rng(0).permuted(centred, axis=0))
     return bool(np.median(nearest) > np.median(by_chance) + 2 * spread)
 
 
-def _similarities(descriptors: np.ndarray) -> tuple[np.ndarray, float]:
-    """Each one's similarity (n,) to the nearest other, and the spread of all."""
-    found = descriptors @ descriptors.T
+def _similarities(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """The cosine (n,) of each with the nearest other, and the spread of all."""
+    found = cosine_similarity(vectors)
     others = found[~np.eye(len(found), dtype=bool)].reshape(len(found), -1)
     return others.max(axis=1), float(others.std())

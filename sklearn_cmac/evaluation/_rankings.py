@@ -53,11 +53,21 @@ def chance_of(benchmark: Bunch) -> list[float]:
     return chances
 
 
-def ranks_of(order: np.ndarray, photos: Sequence[int]) -> list[int | None]:
-    """At which rank, from 1, each of some photos is; None of those that are not reached."""
-    places = np.flatnonzero(np.isin(order, list(photos)))
-    ranks = dict(zip(order[places].tolist(), (places + 1).tolist()))
-    return [ranks.get(int(photo)) for photo in photos]
+def first_and_ranks(
+    orders: Iterable[np.ndarray], relevance: Sequence[Relevance]
+) -> tuple[list[list[int]], list[list[int | None]]]:
+    """Of each ranking the first photos, and at which rank, from 1, each positive is.
+
+    Junk is left out; positives that a ranking does not reach have no rank.
+    """
+    first, ranks = [], []
+    for order, right in zip(orders, relevance):
+        kept = without(order, right.junk)
+        places = np.flatnonzero(np.isin(kept, list(right.positives)))
+        found = dict(zip(kept[places].tolist(), (places + 1).tolist()))
+        first.append(kept[:N_FIRST].tolist())
+        ranks.append([found.get(int(photo)) for photo in right.positives])
+    return first, ranks
 
 
 def cropping(pipeline: Any, crop: str) -> Any:
@@ -173,11 +183,7 @@ class Rankings:
         """Scores of the rankings behind a chain, and what they took."""
         reached = self._reach(chain)
         scores = evaluate_rankings(self._orders(reached), self.relevance, self.ks, self.at)
-        first, ranks = [], []
-        for order, right in zip(self._orders(reached), self.relevance):
-            kept = without(order, right.junk)
-            first.append(kept[:N_FIRST].tolist())
-            ranks.append(ranks_of(kept, right.positives))
+        first, ranks = first_and_ranks(self._orders(reached), self.relevance)
         return {
             "first": first,
             "ranks": ranks,

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_cmac.evaluation._rankings import chance_of, first_and_ranks
 from sklearn_cmac.evaluation._table import Row
+from sklearn_cmac.metrics import evaluate_rankings
 from sklearn_cmac.photos import Item, name_of
 from sklearn_cmac.store import written_whole
 
@@ -92,6 +94,28 @@ def report_queries(
             )
         )  # fmt: skip
     return reports
+
+
+def report_rankings(benchmark: Bunch, orders: Iterable[np.ndarray]) -> list[QueryReport]:
+    """The same of rankings by whoever.
+
+    Parameters
+    ----------
+    benchmark : Bunch
+        As the loaders return it, or `as_benchmark`.
+    orders : iterable of ndarray of int
+        For each query the positions of photos, best first.
+
+    Returns
+    -------
+    list of QueryReport
+    """
+    orders = list(orders)
+    scores = evaluate_rankings(orders, benchmark.relevance, at=benchmark.get("at"))
+    first, ranks = first_and_ranks(orders, benchmark.relevance)
+    row = Row("", "", "", scores.average_precision.tolist(), {}, first=first, ranks=ranks)
+    names = [f"{i}: {name_of(query)}" for i, query in enumerate(benchmark.queries)]
+    return report_queries(benchmark, row, names, chance_of(benchmark))
 
 
 def write_rankings(

@@ -15,7 +15,7 @@ from sklearn_cmac.inspection._page import Figure, Ranking, write_template
 from sklearn_cmac.photos import Item, PhotoError, Query, as_photo, name_of
 
 _SIDE = 200  # pixels of a picture's long side
-_N_FIRST, _N_MISSED = 8, 4  # photos of a query
+_N_FIRST, _N_MISSED = 7, 4  # photos of a query
 
 
 @dataclass

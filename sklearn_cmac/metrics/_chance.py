@@ -44,7 +44,7 @@ def expected_average_precision(n_photos: int, n_positives: int, at: int | None =
     --------
     >>> from sklearn_cmac.metrics import expected_average_precision
     >>> round(expected_average_precision(5063, 50), 4)  # about the share of positives
-    0.0108
+    0.0107
     >>> expected_average_precision(7, 7)
     1.0
     """
