@@ -124,8 +124,9 @@ def test_pairs_are_those_of_the_match(index, query):
     }
 
 
-def located(n_inliers, matrix, outline):
-    return SpatialMatch(n_inliers, np.array(matrix, float), np.empty((0, 2, 2)), np.array(outline))
+def located(n_inliers, matrix, outline, probability=0.9):
+    pairs = np.empty((0, 2, 2))
+    return SpatialMatch(n_inliers, np.array(matrix, float), pairs, np.array(outline), probability)
 
 
 def test_what_is_verified_is_outlined_and_laid_over(index, query, place, tmp_path):
@@ -152,8 +153,7 @@ def test_what_is_verified_is_outlined_and_laid_over(index, query, place, tmp_pat
 
 
 def test_what_agrees_by_chance_is_no_object(index, query, place):
-    spatial = located(9, np.eye(3), [[0, 0], [9, 0], [9, 9]])
-    object.__setattr__(spatial, "probability", 0.1)
+    spatial = located(9, np.eye(3), [[0, 0], [9, 0], [9, 9]], probability=0.1)
     path = str(place / "photos/b/same.png")
     _, _, (found,) = describe_results(index, query, [SearchResult("x", 9.0, path, spatial)], {})
     assert not found.outlines
@@ -246,7 +246,7 @@ def test_verified_photos_are_above_the_line(index, query, tmp_path):
         (53, 0.9949, "53 points agree: the same object with probability .99"),
         (200, 1.0, "200 points agree: the same object with probability above .99"),
         (9, 0.2, "9 points agree, as some do by chance: the same object with probability .20"),
-        (1, None, "1 point agrees"),
+        (1, 0.01, "1 point agrees, as some do by chance: the same object with probability .01"),
     ],
 )
 def test_what_points_say(n_inliers, probability, said):

@@ -68,6 +68,8 @@ def demo_command(out: Path) -> None:
             rankings.insert(0, query_row(scenes.photos[i].as_query(), pipeline))
     print_lines(*as_table(_HEADER, table).splitlines())
     print_lines(*(f"{SYSTEMS[name].label}: {what}" for name, what in _COMPARED.items()))
+    chance = RetrievalScorer(distractor="").chance(scenes.photos, scenes.target)
+    print_lines(f"random order: mAP {100 * chance:.1f}")
     page = out / "index.html"
     title = "MAC, R-MAC and clusters of activations on made scenes"
     write_page(page, title, sections, header=_HEADER, table=table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -102,12 +101,13 @@ def count_outlying(scores: ArrayLike) -> int | None:
     return int((found > middle + _OUTLYING * spread).sum())
 
 
-def say_match(n_inliers: int, probability: float | None) -> str:
+def say_points(n_inliers: int) -> str:
+    """How many local features agree."""
+    return "1 point agrees" if n_inliers == 1 else f"{n_inliers} points agree"
+
+
+def say_match(n_inliers: int, probability: float) -> str:
     """What local features that agree say."""
-    points = f"{n_inliers} point{'' if n_inliers == 1 else 's'} agree{'s' * (n_inliers == 1)}"
-    if probability is None or math.isnan(probability):
-        return points
-    shown = f"{probability:.2f}".lstrip("0") if probability < 0.995 else "above .99"
-    if probability >= 0.5:
-        return f"{points}: the same object with probability {shown}"
-    return f"{points}, as some do by chance: the same object with probability {shown}"
+    chance = "" if probability >= 0.5 else ", as some do by chance"
+    shown = "above .99" if probability >= 0.995 else f"{probability:.2f}".lstrip("0")
+    return f"{say_points(n_inliers)}{chance}: the same object with probability {shown}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_cmac.inspection._axes import axes_for, outline_patch
+from sklearn_cmac.inspection._captions import say_points
 from sklearn_cmac.inspection._outlines import box_outline
 from sklearn_cmac.inspection._overlay import open_photo
 from sklearn_cmac.photos import Item, Query, as_photo
@@ -131,9 +132,8 @@ class MatchDisplay:
         if len(self.match.outline):
             patch = outline_patch([self._placed(self.match.outline)], ec="white", lw=2)
             self.outline_ = self.ax_.add_patch(patch)
-        n = self.match.n_inliers
         self.ax_.set(xlim=(0, whole), ylim=(height, 0), aspect="equal")
-        self.ax_.set_title(f"{n} point{'s' if n != 1 else ''} agree{'s' if n == 1 else ''}")
+        self.ax_.set_title(say_points(self.match.n_inliers))
         self.ax_.set_axis_off()
         return self
 

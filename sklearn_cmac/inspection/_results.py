@@ -200,9 +200,8 @@ def _found_photo(
         found.meaning = "similar by its regions"
     located = result.spatial
     if located is not None and located.n_inliers:
-        probability = getattr(located, "probability", None)
-        found.meaning = say_match(located.n_inliers, probability)
-        found.verified = probability is None or probability >= 0.5
+        found.meaning = say_match(located.n_inliers, located.probability)
+        found.verified = located.probability >= 0.5
         if found.verified and len(located.outline):
             found.outlines = [Outline([located.outline], kind="object")]
         if found.verified and located.matrix is not None and image is not None:
