@@ -217,27 +217,36 @@ def test_scores_of_another_kind_do_not_count(scores, n):
     assert count_outlying(scores) == n
 
 
+def scored(results, scores):
+    """The same photos with other scores, and as many others as there are more scores."""
+    others = [SearchResult(f"other {i}", 0.0) for i in range(len(scores) - len(results))]
+    return [replace(r, score=score) for r, score in zip([*results, *others], scores)]
+
+
+def text_of(path):
+    return re.sub(r"\s+", " ", Page(path).text)
+
+
 def test_the_line_is_on_the_page_with_its_reason(index, query, tmp_path):
-    results = index.search(query, 10)
-    scores = [0.9, 0.8, *np.linspace(0.3, 0.1, 30)]
-    write_results(tmp_path / "page.html", index, query, results, scores=scores)
-    text = re.sub(r"\s+", " ", Page(tmp_path / "page.html").text)
-    assert "Show 8 more" in text
-    assert "3.5 robust standard deviations above the median of 32 photos" in text
-    write_results(tmp_path / "page.html", index, query, results, scores=[0.5] * 30)
-    text = re.sub(r"\s+", " ", Page(tmp_path / "page.html").text)
-    assert "No photo stands out from the others" in text
-    write_results(tmp_path / "page.html", index, query, results[:3])
-    assert '<details class="more"' not in (tmp_path / "page.html").read_text()
+    path, results = tmp_path / "page.html", index.search(query, 10)
+    likeness = scored(results, [0.9, 0.8, *np.linspace(0.3, 0.1, 30)])
+    write_results(path, index, query, results, likeness=likeness)
+    assert "Show 8 more" in text_of(path)
+    assert "3.5 robust standard deviations above the median of 32 photos" in text_of(path)
+    write_results(path, index, query, results, likeness=scored(results, [0.5] * 30))
+    assert "No photo stands out from the others" in text_of(path)
+    write_results(path, index, query, results[:3])
+    assert '<details class="more"' not in path.read_text()
 
 
 def test_verified_photos_are_above_the_line(index, query, tmp_path):
-    results = index.search(query, 10)
+    path, results = tmp_path / "page.html", index.search(query, 10)
+    likeness = scored(results, [0.9, *[0.1] * 30])
     results[5] = replace(results[5], spatial=located(80, np.eye(3), [[0, 0], [9, 0], [9, 9]]))
-    write_results(tmp_path / "page.html", index, query, results, scores=[0.9, *[0.1] * 30])
-    text = re.sub(r"\s+", " ", Page(tmp_path / "page.html").text)
-    assert "Show 4 more" in text
-    assert "or whose points verify them" in text
+    write_results(path, index, query, results, likeness=likeness)
+    cards = [attrs["id"] for tag, attrs in Page(path).elements if attrs.get("class") == "card"]
+    assert cards[:3] == ["result-1", "result-6", "result-2"]
+    assert "Show 8 more" in text_of(path)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
 from sklearn_cmac._printing import print_lines
+from sklearn_cmac.cli._making import pipeline_of
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.evaluation import Evaluation, QueryReport, report_queries, write_rankings
 from sklearn_cmac.inspection import (
@@ -23,9 +25,10 @@ from sklearn_cmac.inspection import (
     write_results,
 )
 from sklearn_cmac.photos import Photo, Query
-from sklearn_cmac.search import RetrievalIndex, SearchResult
+from sklearn_cmac.reranking import FAST, chain_of_effort
+from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
-N_SCORES = 1000  # by which a page tells where likeness ends
+_N_SCORES = 1000  # by which a page tells where likeness ends
 
 
 def write_result_page(
@@ -34,22 +37,33 @@ def write_result_page(
     where: Path,
     query: Photo | Query,
     results: Sequence[SearchResult],
-    n_shown: int,
+    below: Path | None,
 ) -> None:
-    """The page of a search; of results behind the first `n_shown` only scores count."""
-    shown = results[:n_shown]
-    for result in shown:
+    """The page of a search."""
+    for result in results:
         if not os.path.isfile(result.path):
-            name = result.path or result.name
-            print_lines(
-                f"{name}: is not there any more, so the page has no picture of it", err=True
-            )
+            gone = f"{result.name}: is not there any more"
+            print_lines(f"{gone}, so the page has no picture of it", err=True)
     about = [f"{len(index)} photos in {where}"]
     if system := index.info().get("system"):
         about[0] += f", described by system {system}"
-    scores = [result.score for result in results]
-    write_results(path, index, query, shown, scores=scores, about=about)
+    likeness = _likeness(index, query, below)
+    write_results(path, index, query, results, likeness=likeness, about=about)
     print_lines(f"page: {path.resolve()}", err=True)
+
+
+def _likeness(
+    index: RetrievalIndex, query: Photo | Query, below: Path | None
+) -> Sequence[SearchResult]:
+    """What the search finds before it verifies, which leaves most photos without a score."""
+    kept = index.pipeline
+    assert index.engine is not None
+    chain = chain_of_effort(FAST, index.engine.stamp.regions)
+    index.pipeline = Retriever(FrozenEstimator(pipeline_of(kept)), *chain).fit([])
+    try:
+        return index.search(query, _N_SCORES, below=below, n_explained=0)
+    finally:
+        index.pipeline = kept
 
 
 def write_evaluation_pages(folder: Path, benchmark: Bunch, evaluation: Evaluation) -> None:

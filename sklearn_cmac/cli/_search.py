@@ -41,7 +41,7 @@ from sklearn_cmac.cli._options import (
     say_how_it_runs,
     store_option,
 )
-from sklearn_cmac.cli._pages import N_SCORES, write_result_page
+from sklearn_cmac.cli._pages import write_result_page
 from sklearn_cmac.collection import InUseError, is_kept
 from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
@@ -157,11 +157,10 @@ def search_command(
             if rerank or expand or effort:
                 kept = index.extractors
                 index.pipeline = with_steps(index.pipeline, rerank, expand, effort, kept)
-            n = max(n_results, N_SCORES) if html else n_results
-            results = index.search(asked, n, below=below, n_explained=n_results)
-            _print(results[:n_results], as_json)
+            results = index.search(asked, n_results, below=below)
+            _print(results, as_json)
             if html:
-                write_result_page(html, index, where, asked, results, n_results)
+                write_result_page(html, index, where, asked, results, below)
 
 
 @contextmanager

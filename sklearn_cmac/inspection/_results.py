@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.inspection._captions import (
@@ -75,7 +74,7 @@ def write_results(
     query: Item,
     results: Sequence[SearchResult],
     *,
-    scores: ArrayLike | None = None,
+    likeness: Sequence[SearchResult] | None = None,
     photos: Mapping[str, Item] | None = None,
     title: str = "",
     about: Sequence[str] = (),
@@ -94,9 +93,9 @@ def write_results(
         That was searched.
     query : Query, Photo, or anything that `Photo` takes
     results : list of SearchResult
-    scores : array-like of shape (n,), optional
-        Of more photos than are shown, best first, to tell where likeness ends. Default: those of
-        the results.
+    likeness : list of SearchResult, optional
+        What tells where likeness ends: more photos than are shown, best first, as they are found
+        without steps that leave most of them without a score. Default: the results.
     photos : mapping from str to photo, optional
         By name, those that are in no file.
     title : str
@@ -123,8 +122,7 @@ def write_results(
     3
     """
     asked, whole, found = describe_results(index, query, results, photos or {})
-    scores = np.asarray([r.score for r in results] if scores is None else scores, float)
-    n_similar, why = _where_likeness_ends(scores, found)
+    similar, others, why = _told_apart(found, results, likeness or results)
     kinds = {outline.kind for each in found for outline in each.outlines}
     write_template(
         path,
@@ -134,8 +132,8 @@ def write_results(
         about=about,
         query=asked,
         whole=whole,
-        found=found,
-        n_similar=n_similar,
+        similar=similar,
+        others=others,
         why=why,
         kinds=kinds,
     )
@@ -266,22 +264,26 @@ def _number_regions(
     return numbered
 
 
-def _where_likeness_ends(scores: np.ndarray, found: Sequence[FoundPhoto]) -> tuple[int, str]:
-    """How many of the photos are above the line, and why it is there."""
-    n_outlying = count_outlying(scores)
+def _told_apart(
+    found: Sequence[FoundPhoto],
+    results: Sequence[SearchResult],
+    likeness: Sequence[SearchResult],
+) -> tuple[Sequence[FoundPhoto], Sequence[FoundPhoto], str]:
+    """The photos that are like the query, the others, and what tells them apart."""
+    n_outlying = count_outlying([result.score for result in likeness])
     if n_outlying is None:
-        return len(found), ""
-    n_verified = max((each.rank for each in found if each.verified), default=0)
-    why = (
-        "Likeness ends here. Above this line are photos that score more than 3.5 robust standard "
-        f"deviations above the median of {len(scores)} photos, by Iglewicz and Hoaglin's rule for "
-        "outliers"
+        return found, [], ""
+    outlying = {result.name for result in likeness[:n_outlying]}
+    like = [each.verified or r.name in outlying for each, r in zip(found, results)]
+    similar = [each for each, is_like in zip(found, like) if is_like]
+    others = [each for each, is_like in zip(found, like) if not is_like]
+    why = "Likeness ends here. " if similar else "No photo stands out from the others. "
+    why += (
+        "Above this line are photos that score more than 3.5 robust standard deviations above the "
+        f"median of {len(likeness)} photos, by Iglewicz and Hoaglin's rule for outliers, or whose "
+        "points verify them."
     )
-    why += ", or whose points verify them." if n_verified > n_outlying else "."
-    n_similar = min(max(n_outlying, n_verified), len(found))
-    if not n_similar:
-        why = "No photo stands out from the others" + why[len("Likeness ends here") :]
-    return n_similar, why
+    return similar, others, why
 
 
 def _look_at(photo: Item | None) -> tuple[Any, tuple[int, int] | None]:
