@@ -184,12 +184,19 @@ def test_a_photo_that_is_gone_is_still_told(index, query, tmp_path):
 
 
 def test_a_search_in_memory_has_a_page(tmp_path):
-    photos = [Photo(np.full((24, 32, 3), 25 * i, np.uint8), name=f"grey {i}") for i in range(3)]
+    pixels = [np.full((24, 32, 3), 25 * i, np.uint8) for i in range(3)]
     index = RetrievalIndex(make_light())
-    index.add(photos)
-    found = index.search(photos[0], 3)
-    write_results(tmp_path / "p.html", index, photos[0], found, photos={p.name: p for p in photos})
-    assert len(Page(tmp_path / "p.html").all("img")) == 1 + 3
+    index.add([Photo(each, name=f"grey {i}") for i, each in enumerate(pixels)])
+    found, photos = index.search(pixels[0], 3), {f"grey {i}": p for i, p in enumerate(pixels)}
+    write_results(tmp_path / "page.html", index, pixels[0], found, photos=photos)
+    assert len(Page(tmp_path / "page.html").all("img")) == 1 + 3
+
+
+def test_the_query_may_be_named_by_another_path(index, place, monkeypatch):
+    monkeypatch.chdir(place / "photos")
+    asked, _, found = describe_results(index, "a/same.png", index.search("a/same.png", 10), {})
+    assert asked.caption == "a/same.png"
+    assert [f.caption for f in found if f.meaning == "the query's own photo"] == ["a/same.png"]
 
 
 # -- where likeness ends ------------------------------------------------------------------------

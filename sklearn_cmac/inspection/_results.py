@@ -19,11 +19,7 @@ from sklearn_cmac.inspection._captions import (
     file_of,
     say_match,
 )
-from sklearn_cmac.inspection._outlines import (
-    Outline,
-    box_outline,
-    numbered_outlines,
-)
+from sklearn_cmac.inspection._outlines import Outline, box_outline, numbered_outlines
 from sklearn_cmac.inspection._overlay import first_apart, on_one_map, open_photo
 from sklearn_cmac.inspection._page import Figure, write_template
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query, as_photo, check_box_inside
@@ -158,11 +154,12 @@ def describe_results(
         What was asked for; the photo around it, if that was a part; and what was found.
     """
     query = as_photo(query)
-    paths = [file_of(query) or query.name, *(result.path or result.name for result in results)]
+    files = [(file_of(query), query.name), *((result.path, result.name) for result in results)]
+    paths = [os.path.abspath(file) if file else name for file, name in files]
     caption, *captions = distinguishing_paths(paths)
     asked, whole = _asked_photo(query, caption)
     found = [
-        _found_photo(rank, result, caption, photos.get(result.name) or result.path, asked)
+        _found_photo(rank, result, caption, photos.get(result.name, result.path), asked)
         for rank, (result, caption) in enumerate(zip(results, captions), 1)
     ]
     asked.outlines = _number_regions(index, query, results, found, asked)
@@ -187,7 +184,7 @@ def _asked_photo(query: Photo | Query, caption: str) -> tuple[Figure, Figure | N
 
 
 def _found_photo(
-    rank: int, result: SearchResult, caption: str, photo: Item | None, asked: Figure
+    rank: int, result: SearchResult, caption: str, photo: Item, asked: Figure
 ) -> FoundPhoto:
     """A photo with its object outlined, if its local features were verified."""
     image, size = _look_at(photo)
@@ -216,7 +213,7 @@ def _between_pictures(matrix: np.ndarray, asked: Figure, found: Figure) -> np.nd
     assert asked.image is not None
     middle = scaled @ [asked.image.width / 2, asked.image.height / 2, 1]
     # Browsers draw what lies before the eye, where the last coordinate is positive.
-    return scaled / (np.sign(middle[2]) * np.abs(scaled).max())
+    return scaled / ((np.sign(middle[2]) or 1) * np.abs(scaled).max())
 
 
 def _to_photo(figure: Figure) -> np.ndarray:
@@ -286,9 +283,9 @@ def _told_apart(
     return similar, others, why
 
 
-def _look_at(photo: Item | None) -> tuple[Any, tuple[int, int] | None]:
+def _look_at(photo: Item) -> tuple[Any, tuple[int, int] | None]:
     """A photo's picture and its size; none of what is not there any more."""
     try:
-        return open_photo(photo, _SIDE) if photo else (None, None)
+        return open_photo(photo, _SIDE)
     except PhotoError:
         return None, None
