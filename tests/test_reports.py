@@ -12,7 +12,6 @@ from light import make_light
 from sklearn.utils import Bunch
 
 from sklearn_cmac import Photo, RetrievalScorer
-from sklearn_cmac.cli import main
 from sklearn_cmac.datasets import Relevance, as_benchmark
 from sklearn_cmac.evaluation import check_benchmark, evaluate, report_rankings, write_rankings
 from sklearn_cmac.evaluation._guards import has_clusters, warn_of_chance
@@ -55,8 +54,8 @@ def test_the_chance_of_a_scorer_is_the_mean_score_of_random_descriptors():
             return rng.standard_normal((len(X), 3))
 
     scorer = RetrievalScorer(distractor="")
-    found = np.mean([scorer(Random(), np.zeros((6, 1)), labels) for _ in range(3000)])
-    assert scorer.chance(np.zeros((6, 1)), labels) == pytest.approx(found, abs=0.01)
+    found = np.mean([scorer(Random(), np.zeros((6, 1)), labels) for _ in range(800)])
+    assert scorer.chance(np.zeros((6, 1)), labels) == pytest.approx(found, abs=0.02)
 
 
 # -- reports ------------------------------------------------------------------------------------
@@ -222,28 +221,3 @@ def test_an_evaluation_of_rolled_labels_warns(rng):
             warnings.simplefilter("always")
             evaluate(benchmark, {"light": light})
         assert [str(each.message)[:13] for each in told] == ["light: mAP is"] * bool(roll)
-
-
-# -- commands -----------------------------------------------------------------------------------
-
-
-def test_evaluating_and_tuning_write_rankings_and_name_chance(folder, tmp_path, capsys):
-    labels = "--labels", str(folder / "labels.csv")
-    how = "--system", "mac", "--layer", "blocks.4", "--max-size", "64"
-    out = tmp_path / "evaluated"
-    asked = ["evaluate", "folder", "--photos", str(folder), *labels, "--queries", "all", *how]
-    assert main([*asked, "--out", str(out)]) == 0
-    assert "Rankings in random order have a mAP of" in capsys.readouterr().out
-    tuned = tmp_path / "tuned"
-    grid = "--set", "whiten__shrinkage=[1.0]", "--folds", "2"
-    assert main(["tune", str(folder), *labels, *grid, *how, "--out", str(tuned)]) == 0
-    assert "Rankings in random order have a mAP of" in capsys.readouterr().out
-    for place in (out, tuned):
-        with open(place / "rankings.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert len({row["query"] for row in rows}) >= 8
-        scores = [float(row["average precision"]) for row in rows]
-        assert scores == sorted(scores)
-        page = (place / "rankings.html").read_text()
-        assert "Rankings in random order" in page
-        assert "✗ wrong" in page
