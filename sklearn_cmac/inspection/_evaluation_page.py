@@ -99,7 +99,7 @@ def _rankings_of(report: QueryReport, pictures: dict[int, Any]) -> tuple[str, li
         _figure(photo, f"{rank}: {_short(photo)}", pictures, right)
         for rank, (photo, right) in enumerate(report.first[:_N_FIRST], 1)
     ]
-    rows = [Ranking("Query, and ranked first", [asked, *first])]
+    rows = [Ranking(f"Query, and ranked first; false: {len(report.false)}", [asked, *first])]
     if report.missed:
         missed = [
             _figure(photo, f"{_at(rank)}: {_short(photo)}", pictures)
