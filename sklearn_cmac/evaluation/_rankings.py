@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,13 @@ N_FIRST = 20  # photos of each ranking that are kept
 def chance_of(benchmark: Bunch) -> list[float]:
     """For each query the average precision of rankings in random order."""
     exclude = benchmark.get("exclude") or [None] * len(benchmark.queries)
+    expected = cache(expected_average_precision)  # many queries have as many positives
     chances = []
     for right, own in zip(benchmark.relevance, exclude):
         left_out = {*map(int, right.junk), *(() if own is None else (own,))}
         n_photos = len(benchmark.photos) - len(left_out)
         n_positives = len(set(map(int, right.positives)))
-        chances.append(expected_average_precision(n_photos, n_positives, benchmark.get("at")))
+        chances.append(expected(n_photos, n_positives, benchmark.get("at")))
     return chances
 
 

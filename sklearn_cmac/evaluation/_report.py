@@ -87,12 +87,8 @@ def report_queries(
             for rank, (photo, right) in enumerate(first, 1)
             if not right and rank <= len(positives)
         ]
-        reports.append(
-            QueryReport(
-                names[q], benchmark.queries[q], row.average_precision[q], chance[q],
-                first, missed, false,
-            )
-        )  # fmt: skip
+        about = names[q], benchmark.queries[q], row.average_precision[q], chance[q]
+        reports.append(QueryReport(*about, first, missed, false))
     return reports
 
 
