@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import maximum_filter
 
+from sklearn_cmac._html import Html, html_table
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
 
 
@@ -150,10 +151,21 @@ class Regions:
     def __repr__(self) -> str:
         return f"Regions({len(self)} regions of a {self.shape[0]}x{self.shape[1]} map)"
 
+    def _repr_html_(self) -> str:
+        """In notebooks: a picture of the regions of each kind."""
+        kinds = np.unique(self.kinds).tolist()
+        drawn = [_drawing(self.take(np.flatnonzero(self.kinds == kind))) for kind in kinds]
+        named = [f"{np.sum(self.kinds == kind)} of kind {kind}" for kind in kinds]
+        return html_table([drawn], named, title=repr(self))
+
     @property
     def areas(self) -> np.ndarray:
         """Number of cells of each region, of shape (R,)."""
         return np.diff(self.indptr)
+
+    def take(self, which: Sequence[int] | np.ndarray) -> Regions:
+        """Some of the regions, by their positions."""
+        return Regions.from_cells([self[r] for r in which], self.shape, self.kinds[which])
 
     def grown(self, n_cells: int) -> Regions:
         """Each region with the cells around it, `n_cells` in every direction, corners too."""
@@ -195,6 +207,24 @@ class Regions:
         masks = np.zeros((len(self), self.shape[0] * self.shape[1]), dtype=bool)
         masks[np.repeat(np.arange(len(self)), self.areas), self.indices] = True
         return masks.reshape(len(self), *self.shape)
+
+
+def _drawing(regions: Regions) -> Html:
+    """The cells of each region in its colour, as SVG; where regions overlap, both show."""
+    height, width = regions.shape
+    shapes = []
+    for r, mask in enumerate(regions.masks()):
+        # In each row the cells at which a run begins, and those behind its end.
+        steps = np.diff(np.pad(mask.view(np.int8), ((0, 0), (1, 1))), axis=1)
+        runs = zip(np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist())
+        path = "".join(f"M{x} {y}h{end - x}v1h{x - end}z" for (y, x), (_, end) in runs)
+        # Steps of the golden angle keep neighbours in number apart in hue.
+        hue = round(r * 222.5) % 360
+        shapes.append(f'<path d="{path}" fill="hsl({hue} 75% 55%)" fill-opacity=".6"/>')
+    size = f'width="{160 * width // max(height, width)}" viewBox="0 0 {width} {height}"'
+    return Html(
+        f'<svg {size} role="img" aria-label="{len(regions)} regions">{"".join(shapes)}</svg>'
+    )
 
 
 def _middles(n: int, among: int) -> np.ndarray:
@@ -513,6 +543,15 @@ class RegionVectors:
 
     def __repr__(self) -> str:
         return f"RegionVectors({self.name!r}, {len(self)} regions)"
+
+    def _repr_html_(self) -> str:
+        """In notebooks: the vectors' size, and pictures of where they come from."""
+        rows = [
+            ["photo", self.name],
+            ["vectors", f"{len(self)} of {np.shape(self.vectors)[-1]} numbers"],
+            *(["regions", Html(regions._repr_html_())] for regions in self.regions),
+        ]
+        return html_table(rows)
 
 
 # What steps take. An object array or a pandas Series of the entries does as well.

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
 from sklearn.utils import Bunch
 
 from sklearn_cmac._progress import show_progress
+from sklearn_cmac.datasets import as_benchmark
+from sklearn_cmac.evaluation import QueryReport, report_rankings
 from sklearn_cmac.metrics import RetrievalScorer
 from sklearn_cmac.persistence import PipelineFileError, save_pipeline
+from sklearn_cmac.search import Retriever
 from sklearn_cmac.store import written_whole
 
 if TYPE_CHECKING:
@@ -76,10 +80,7 @@ def tune(
     2
     """
     check_tuning(estimator, grid, folder, distractor=distractor, n_folds=n_folds)
-    groups = [
-        f"object {label}" if label != distractor else f"distractor {i}"
-        for i, label in enumerate(folder.target)
-    ]
+    groups = _groups(folder, distractor)
     scorer = RetrievalScorer(queries=queries, distractor=distractor)
     total = len(ParameterGrid(dict(grid))) * n_folds
     here = n_jobs in (None, 1)  # elsewhere, a bar would not see them
@@ -101,6 +102,66 @@ def tune(
         search.fit(folder.photos, folder.target, groups=groups)
     search.scorer_ = scorer
     return search.set_params(scoring=scorer)
+
+
+def report_folds(search: GridSearchCV, folder: Bunch) -> list[list[QueryReport]]:
+    """What queries find with the best settings, each among the photos of its fold.
+
+    The pipeline is fitted anew on the photos of the other folds.
+
+    Parameters
+    ----------
+    search : GridSearchCV
+        As `tune` returns it.
+    folder : Bunch
+        That it was given.
+
+    Returns
+    -------
+    list of list of QueryReport
+        Of each fold, the worst queries first.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import make_rmac_pipeline
+    >>> from sklearn_cmac.datasets import make_object_scenes
+    >>> from sklearn_cmac.tuning import report_folds, tune
+    >>> scenes = make_object_scenes(n_objects=4, n_scenes=2, n_distractors=2, size=(320, 240))
+    >>> rmac = make_rmac_pipeline(whiten__shrinkage=1)
+    >>> search = tune(rmac, {"regions__n_levels": [1]}, scenes, n_folds=2)
+    >>> [len(reports) for reports in report_folds(search, scenes)]
+    [4, 4]
+    """
+    scorer, best = search.scorer_, search.best_estimator_
+    folds = search.cv.split(folder.photos, folder.target, _groups(folder, scorer.distractor))
+    return [_report_fold(best, scorer, folder, *fold) for fold in folds]
+
+
+def _report_fold(
+    best: Any, scorer: RetrievalScorer, folder: Bunch, train: np.ndarray, test: np.ndarray
+) -> list[QueryReport]:
+    fit_on, tested = (
+        Bunch(
+            photos=[folder.photos[i] for i in part],
+            target=[folder.target[i] for i in part],
+            DESCR="",
+        )
+        for part in (train, test)
+    )
+    fitted = clone(best).fit(fit_on.photos, fit_on.target)
+    if not isinstance(fitted, Retriever):
+        fitted = Retriever(FrozenEstimator(fitted)).fit([])
+    fold = as_benchmark(tested, scorer.queries, scorer.distractor)
+    orders = [ranked.order for ranked in fitted.rank(fold.queries, fold.photos, fold.exclude)]
+    return report_rankings(fold, orders)
+
+
+def _groups(folder: Bunch, distractor: Any) -> list[str]:
+    """Which photos stay in one fold."""
+    return [
+        f"object {label}" if label != distractor else f"distractor {i}"
+        for i, label in enumerate(folder.target)
+    ]
 
 
 def check_tuning(
@@ -242,29 +303,8 @@ def plot_tuning(search: GridSearchCV, x: str | None = None, y: str | None = None
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("pictures of scores need: pip install sklearn-cmac[plot]") from error
-    rows = tuning_rows(search)
-    values = {
-        path: list(dict.fromkeys(repr(p[path]) for p in search.cv_results_["params"]))
-        for path in search.cv_results_["params"][0]
-    }
-    axes = sorted(values, key=lambda path: -len(values[path]))
-    x = x or axes[0]
-    y = y or next((path for path in axes if path != x), None)
-    down = values[y] if y else [""]
-    surface = np.full((len(down), len(values[x])), np.nan)
-    for row in rows:
-        cell = down.index(repr(row[y])) if y else 0, values[x].index(repr(row[x]))
-        surface[cell] = np.nanmax([surface[cell], 100 * row["mAP"]])
-    figure = Figure(figsize=(2 + 1.1 * len(values[x]), 1.6 + 0.6 * len(down)))
-    plot = figure.subplots()
-    picture = plot.imshow(surface, aspect="auto", cmap="viridis")
-    middle = (np.nanmin(surface) + np.nanmax(surface)) / 2
-    for (row_index, column), score in np.ndenumerate(surface):
-        color = "black" if score > middle else "white"
-        plot.text(column, row_index, f"{score:.1f}", ha="center", va="center", color=color)
-    plot.set_xticks(range(len(values[x])), values[x])
-    plot.set_yticks(range(len(down)), down)
-    plot.set_xlabel(x)
-    plot.set_ylabel(y or "")
-    figure.colorbar(picture, label="mAP in %")
+    from sklearn_cmac.inspection import ScoreSurfaceDisplay
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    ScoreSurfaceDisplay.from_estimator(search, x=x, y=y, ax=figure.subplots())
     return figure

@@ -202,7 +202,7 @@ def test_search_finds_the_object_and_prints_nothing_else(tmp_path, capsys):
     assert "broken.jpg: is not an image" in err
     assert f"page: {page}" in err
     html = page.read_text()
-    assert html.count("<img") == 1 + 3 + 3  # the query, its regions of three kinds, the results
+    assert html.count("<img") == 2 + 3  # the query, what its box shows, the results
     assert names[1] in html
 
 
@@ -406,6 +406,22 @@ def test_results_hold_the_protocol_in_full(folder, fit_folder, tmp_path, capsys)
     assert len(table) == 16
     column = [float(row["R-MAC, image, plain"]) for row in table]
     assert np.mean(column) == pytest.approx(results["rows"][1]["mean_average_precision"])
+    assert "Rankings in random order have a mAP of" in printed
+    check_rankings(tmp_path, n_queries=16, n_systems=2)
+
+
+def check_rankings(folder, n_queries, n_systems):
+    """What queries found, the worst first, as a table and as a page."""
+    with open(folder / "rankings.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({(row["system"], row["query"]) for row in rows}) == n_queries * n_systems
+    assert {row["answer"] for row in rows} <= {"right", "wrong", "missed"}
+    for system in {row["system"] for row in rows}:
+        scores = [float(row["average precision"]) for row in rows if row["system"] == system]
+        assert scores == sorted(scores)
+    page = (folder / "rankings.html").read_text()
+    assert "Rankings in random order" in page
+    assert "✗ wrong" in page
 
 
 # -- tune -------------------------------------------------------------------------------------
@@ -435,6 +451,7 @@ def test_tuning_writes_what_it_found(tuned):
     assert len(rows) == 8
     scores = [float(row["mAP"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
+    check_rankings(tuned, n_queries=16, n_systems=1)
     best = load_pipeline(tuned / "best.safetensors")
     assert best["rerank"].n_candidates in (5, None)
     assert str(best["rerank"].n_candidates) == (rows[0]["rerank__n_candidates"] or "None")

@@ -133,7 +133,7 @@ def test_photos_that_are_gone_stop_no_search_and_no_page(place, capsys):
     out, err = capsys.readouterr()
     assert str(gone) in out
     assert f"{gone}: is not there any more" in err
-    assert page.read_text().count("<img") == 1 + 3 + 9  # the query, its levels, the others
+    assert page.read_text().count("<img") == 1 + 9  # the query and the others
 
 
 def test_what_an_index_holds_is_said(place, capsys):

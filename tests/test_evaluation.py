@@ -154,7 +154,7 @@ def test_distractors_of_several_folders_all_count(scenes, others, tmp_path):
     benchmark = add_distractors(once, tmp_path / "b")
     assert (once.n_distractors, benchmark.n_distractors) == (1, 2)
     assert benchmark.labels == [*scenes.target, "", ""]
-    assert check_benchmark(benchmark)["distractors"] == 2
+    assert check_benchmark(benchmark)["distractors"] == 4 + 2  # its own, and those added
     with pytest.warns(UserWarning, match="2 of 2 distractors cannot be used"):
         evaluate(benchmark, {"R-MAC": rmac().fit(others.photos)})
     with pytest.raises(PhotoError, match="1 of 1 distractors were added before.*each folder once"):

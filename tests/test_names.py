@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from light import make_light, write_photos
@@ -146,9 +147,11 @@ def test_a_page_shows_names_as_text(place, named, capsys):
     assert r"caf\udce9\n.html" in capsys.readouterr().err
     content = page.read_bytes().decode()
     assert content.replace("\u200d", "").replace("\n", "").isprintable()
-    captions = re.findall("<figcaption>(.*)</figcaption>", content)
-    shown = {html.unescape(caption).rpartition(" ")[0] for caption in captions[-len(named) :]}
-    assert shown == set(SHOWN.values())
+    links = re.findall('<a href="file:([^"]*)">(.*?)</a>', content)
+    assert {html.unescape(text) for _, text in links} == set(SHOWN.values())
+    assert {os.fsdecode(unquote_to_bytes(link)).rpartition("/")[2] for link, _ in links} == {
+        os.fsdecode(name) for name in SHOWN
+    }
     assert "<b>" not in content
     page.unlink()
 

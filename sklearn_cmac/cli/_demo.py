@@ -16,7 +16,7 @@ from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._ending import Command
 from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
-from sklearn_cmac.cli._search import query_row, result_figure
+from sklearn_cmac.cli._pages import query_row, result_figure
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.inspection import Ranking, write_page
 from sklearn_cmac.metrics import RetrievalScorer
@@ -68,6 +68,8 @@ def demo_command(out: Path) -> None:
             rankings.insert(0, query_row(scenes.photos[i].as_query(), pipeline))
     print_lines(*as_table(_HEADER, table).splitlines())
     print_lines(*(f"{SYSTEMS[name].label}: {what}" for name, what in _COMPARED.items()))
+    chance = RetrievalScorer(distractor="").chance(scenes.photos, scenes.target)
+    print_lines(f"random order: mAP {100 * chance:.1f}")
     page = out / "index.html"
     title = "MAC, R-MAC and clusters of activations on made scenes"
     write_page(page, title, sections, header=_HEADER, table=table)

@@ -27,6 +27,7 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
+from sklearn_cmac.cli._pages import write_evaluation_pages
 from sklearn_cmac.evaluation import evaluate
 from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
@@ -155,6 +156,7 @@ def evaluate_command(
         verbose=True,
     )  # fmt: skip
     evaluation.write(out)
+    write_evaluation_pages(out, loaded, evaluation)
     print_lines("", *str(evaluation).splitlines(), "", f"results: {out.resolve()}")
 
 

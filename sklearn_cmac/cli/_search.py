@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
@@ -42,9 +41,8 @@ from sklearn_cmac.cli._options import (
     say_how_it_runs,
     store_option,
 )
+from sklearn_cmac.cli._pages import write_result_page
 from sklearn_cmac.collection import InUseError, is_kept
-from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.inspection import Figure, Ranking, draw_box, overlay_regions, write_page
 from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
 from sklearn_cmac.reranking import BEST, EXPANSION, FAST, RERANKING
@@ -160,12 +158,9 @@ def search_command(
                 kept = index.extractors
                 index.pipeline = with_steps(index.pipeline, rerank, expand, effort, kept)
             results = index.search(asked, n_results, below=below)
-        _print(results, as_json)
-        if html:
-            pictures = [result_figure(r.name, r) for r in results if _is_there(r.name)]
-            rows = [query_row(asked, pipeline), Ranking("Best first", pictures)]
-            write_page(html, f"Photos like {query.name}", [(f"In {where}", rows)])
-            print_lines(f"page: {html.resolve()}", err=True)
+            _print(results, as_json)
+            if html:
+                write_result_page(html, index, where, asked, results, below)
 
 
 @contextmanager
@@ -228,27 +223,3 @@ def _print(results: Sequence[SearchResult], as_json: bool) -> None:
         return
     for rank, result in enumerate(results, 1):
         print_lines(f"{rank:3}  {result.score:6.3f}  {result.name}")
-
-
-def _is_there(name: str) -> bool:
-    if os.path.isfile(name):
-        return True
-    print_lines(f"{name}: is not there any more, so the page has no picture of it", err=True)
-    return False
-
-
-def query_row(query: Photo | Query, pipeline: Pipeline) -> Ranking:
-    """The query with its box, and its regions, a picture for each cluster count or level."""
-    figures = [Figure(draw_box(query), Path(query.name).name)]
-    corridor = Corridor(pipeline)
-    if corridor.pools:
-        (record,) = corridor.proposals([query])
-        for kind, n in zip(*np.unique(record.proposed.kinds, return_counts=True)):
-            figures.append(Figure(overlay_regions(query, record, kind), f"{n} regions"))
-    return Ranking("Query and its regions", figures)
-
-
-def result_figure(photo: Any, result: SearchResult, right: bool | None = None) -> Figure:
-    """A photo that was found, with its score."""
-    caption = f"{Path(result.name).name} {result.score:.3f}"
-    return Figure(draw_box(photo, max_size=256), caption, right)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac._printing import print_lines
@@ -27,10 +28,11 @@ from sklearn_cmac.cli._options import (
     store_option,
     system_options,
 )
+from sklearn_cmac.cli._pages import write_tuning_pages
 from sklearn_cmac.datasets import load_photo_folder
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
 from sklearn_cmac.search import Retriever
-from sklearn_cmac.tuning import check_tuning, tune, tuning_rows, write_tuning
+from sklearn_cmac.tuning import check_tuning, report_folds, tune, tuning_rows, write_tuning
 
 
 @click.command(
@@ -101,14 +103,18 @@ def tune_command(
         pipeline["features"].set_params(verbose=1).fit([]).transform(folder.photos)
         pipeline["features"].set_params(verbose=0)
         search = tune(retriever, grid, folder, queries=queries, n_folds=folds, verbose=True)
+        reports = report_folds(search, folder)
     write_tuning(search, out)
     table = [
         [f"{100 * row['mAP']:.1f}", *(str(row[path]) for path in paths.values())]
         for row in tuning_rows(search)
     ]
     header = ["mAP in %", *paths]
-    print_lines(*as_table(header, table).splitlines())
-    print_lines(f"best pipeline, table and picture: {out.resolve()}")
+    chance = np.mean([np.mean([report.chance for report in fold]) for fold in reports])
+    about = f"Rankings in random order have a mAP of {100 * chance:.1f} in these folds."
+    write_tuning_pages(out, f"{folder.DESCR} {about}", reports, header, table)
+    print_lines(*as_table(header, table).splitlines(), "", about)
+    print_lines(f"best pipeline, tables, picture and page: {out.resolve()}")
 
 
 def _path_in(retriever: Retriever, path: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils import Bunch
 
 from sklearn_cmac.collection import Collection
@@ -25,6 +26,8 @@ from sklearn_cmac.photos import (
     read_source,
 )
 from sklearn_cmac.pixels import size_of
+
+_FEWEST_COMPARED, _MOST_COMPARED = 20, 2000  # photos whose descriptors are
 
 
 class Asked(NamedTuple):
@@ -77,13 +80,14 @@ def matched(benchmark: Bunch, asked: Sequence[Asked]) -> dict[str, int]:
             wrong.append(str(error))
     if wrong:
         raise PhotoError(f"{len(wrong)} of {len(boxed)} boxes do not fit their photo. {wrong[0]}")
+    labels = list(benchmark.get("labels") or [])
     return {
         "photos": len(benchmark.photos),
         "queries": len(benchmark.queries),
         "boxes that lie in their photo": len(boxed),
         "positives": sum(len(r.positives) for r in benchmark.relevance),
         "junk": sum(len(r.junk) for r in benchmark.relevance),
-        "distractors": benchmark.get("n_distractors", 0),
+        "distractors": labels.count("") if labels else benchmark.get("n_distractors", 0),
     }
 
 
@@ -201,3 +205,64 @@ def check_labels_of(collection: Collection, benchmark: Bunch) -> None:
         n = min(len(collection) - benchmark.get("n_distractors", 0), 5000)
         descriptors = collection.engine.get([id_ for id_ in collection.ids[:n] if id_])
         check_labels(descriptors, [labels[i] for i in range(n) if collection.ids[i]])
+
+
+def warn_of_chance(
+    system: str, scores: Sequence[float], chance: Sequence[float], collection: Collection
+) -> None:
+    """A warning if rankings are no better than chance, though photos resemble each other.
+
+    Labels that are rolled along their photos, or belong to others, look like that.
+
+    Parameters
+    ----------
+    system : str
+        Its name.
+    scores : sequence of float
+        Average precision of each query.
+    chance : sequence of float
+        The same of rankings in random order.
+    collection : Collection
+        What was ranked.
+    """
+    gain = np.subtract(scores, chance)
+    # Queries for one object are no independent observations, so 2 errors would be too few.
+    if gain.mean() > min(0.1, 3 * gain.std() / np.sqrt(len(gain))):
+        return
+    ids = [id_ for id_ in collection.ids if id_][:_MOST_COMPARED]
+    if has_clusters(collection.engine.get(ids)):
+        warnings.warn(
+            f"{system}: mAP is {100 * np.mean(scores):.1f}, and that of rankings in random order "
+            f"{100 * np.mean(chance):.1f}, though photos have others that they clearly resemble. "
+            "Do labels, boxes and relevant photos belong to these photos?",
+            stacklevel=3,
+        )
+
+
+def has_clusters(descriptors: np.ndarray) -> bool:
+    """Whether most photos have a neighbour nearer than chance brings.
+
+    Parameters
+    ----------
+    descriptors : ndarray of shape (n, D)
+
+    Returns
+    -------
+    bool
+        If the similarity to the nearest is, in the median, two standard deviations of similarities
+        higher than among descriptors whose columns are shuffled, each by itself: these have the
+        same numbers, and no photo in common. Similarities are cosines around the mean.
+    """
+    if len(descriptors) < _FEWEST_COMPARED:
+        return False
+    centred = descriptors - descriptors.mean(axis=0)
+    nearest, _ = _similarities(centred)
+    by_chance, spread = _similarities(np.random.default_rng(0).permuted(centred, axis=0))
+    return bool(np.median(nearest) > np.median(by_chance) + 2 * spread)
+
+
+def _similarities(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """The cosine (n,) of each with the nearest other, and the spread of all."""
+    found = cosine_similarity(vectors)
+    others = found[~np.eye(len(found), dtype=bool)].reshape(len(found), -1)
+    return others.max(axis=1), float(others.std())

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from sklearn_cmac.collection import Collection
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.datasets import Relevance
 from sklearn_cmac.evaluation._guards import Asked
-from sklearn_cmac.metrics import evaluate_rankings
+from sklearn_cmac.metrics import evaluate_rankings, expected_average_precision
+from sklearn_cmac.metrics._average_precision import without
 from sklearn_cmac.photos import Item, Query, as_photo
 from sklearn_cmac.reranking import Chain, DescribedQuery, RankedList, RerankingStep
 from sklearn_cmac.search import Retriever
@@ -35,6 +37,39 @@ def depth_of(benchmark: Bunch) -> int | None:
     each = [benchmark.relevance, *benchmark.get("subsets", {}).values()]
     junk = [len(r.junk) for relevance in each for r in relevance if r is not None]
     return benchmark.at + max(junk, default=0)
+
+
+N_FIRST = 20  # photos of each ranking that are kept
+
+
+def chance_of(benchmark: Bunch) -> list[float]:
+    """For each query the average precision of rankings in random order."""
+    exclude = benchmark.get("exclude") or [None] * len(benchmark.queries)
+    expected = cache(expected_average_precision)  # many queries have as many positives
+    chances = []
+    for right, own in zip(benchmark.relevance, exclude):
+        left_out = {*map(int, right.junk), *(() if own is None else (own,))}
+        n_photos = len(benchmark.photos) - len(left_out)
+        n_positives = len(set(map(int, right.positives)))
+        chances.append(expected(n_photos, n_positives, benchmark.get("at")))
+    return chances
+
+
+def first_and_ranks(
+    orders: Iterable[np.ndarray], relevance: Sequence[Relevance]
+) -> tuple[list[list[int]], list[list[int | None]]]:
+    """Of each ranking the first photos, and at which rank, from 1, each positive is.
+
+    Junk is left out; positives that a ranking does not reach have no rank.
+    """
+    first, ranks = [], []
+    for order, right in zip(orders, relevance):
+        kept = without(order, right.junk)
+        places = np.flatnonzero(np.isin(kept, list(right.positives)))
+        found = dict(zip(kept[places].tolist(), (places + 1).tolist()))
+        first.append(kept[:N_FIRST].tolist())
+        ranks.append([found.get(int(photo)) for photo in right.positives])
+    return first, ranks
 
 
 def cropping(pipeline: Any, crop: str) -> Any:
@@ -150,7 +185,10 @@ class Rankings:
         """Scores of the rankings behind a chain, and what they took."""
         reached = self._reach(chain)
         scores = evaluate_rankings(self._orders(reached), self.relevance, self.ks, self.at)
+        first, ranks = first_and_ranks(self._orders(reached), self.relevance)
         return {
+            "first": first,
+            "ranks": ranks,
             "average_precision": scores.average_precision.tolist(),
             "mean_precision": {str(k): value for k, value in scores.mean_precision.items()},
             "mean_recall": {str(k): value for k, value in scores.mean_recall.items()},

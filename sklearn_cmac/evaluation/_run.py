@@ -23,10 +23,11 @@ from sklearn_cmac.evaluation._guards import (
     check_labels_of,
     look_at,
     matched,
+    warn_of_chance,
     warn_of_overlap,
 )
 from sklearn_cmac.evaluation._kept import Kept
-from sklearn_cmac.evaluation._rankings import Queries, Rankings, cropping
+from sklearn_cmac.evaluation._rankings import N_FIRST, Queries, Rankings, chance_of, cropping
 from sklearn_cmac.evaluation._table import Evaluation, Row, with_intervals
 from sklearn_cmac.fingerprints import INDIFFERENT, fingerprint, fingerprint_photo
 from sklearn_cmac.persistence import versions
@@ -122,7 +123,8 @@ def evaluate(
         "versions": versions(),
     }
     names = [f"{i}: {name_of(query)}" for i, query in enumerate(task.queries)]
-    return Evaluation(with_intervals(rows, benchmark.get("groups")), names, protocol)
+    rows = with_intervals(rows, benchmark.get("groups"))
+    return Evaluation(rows, names, protocol, task.chance)
 
 
 class _Task:
@@ -138,6 +140,7 @@ class _Task:
         self.benchmark, self.queries = benchmark, queries
         self.crops, self.chains = crops, chains
         self.asked = [look_at(query) for query in queries]
+        self.chance = chance_of(benchmark)
         self.needs = set().union(*(chain.needs for chain in chains.values()))
 
     @property
@@ -171,6 +174,8 @@ class _Task:
             for crop, queries in asking.items()
             for row in self._rows(name, crop, queries, collection, kept)
         ]
+        for row in rows:
+            warn_of_chance(name, row.average_precision, self.chance, collection)
         collection.engine.close()
         return rows, _summary(collection.ids)
 
@@ -183,7 +188,7 @@ class _Task:
     ) -> Iterator[Row]:
         rankings = Rankings(self.benchmark, collection, queries, self.chains.values())
         for label, chain in self.chains.items():
-            key = fingerprint(self._question(collection), crop, chain.key)[:32]
+            key = fingerprint(self._question(collection), crop, chain.key, N_FIRST)[:32]
             scores = kept.scores(key)
             if scores is None:
                 scores = rankings.measure(chain)

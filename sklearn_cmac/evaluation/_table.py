@@ -17,6 +17,8 @@ from sklearn_cmac._markdown import as_table
 from sklearn_cmac.metrics import bootstrap_interval
 from sklearn_cmac.store import written_whole
 
+_NAMES = ("system", "query crop", "steps")
+_RANKINGS = ("first", "ranks")  # of a row, which have a file of their own
 _COSTS = ("s/photo", "s once", "s/query", "bytes/photo")
 
 
@@ -50,6 +52,11 @@ class Row:
         query costs as much as to describe a photo.
     bytes_per_photo : float
         What is kept of a photo, activation maps not counted.
+    first : list of list of int
+        Of each query the positions of the 20 photos ranked first, junk left out.
+    ranks : list of list of int or None
+        Of each query at which rank each of its positives is, from 1 and without junk; None where
+        the ranking ends before it.
     """
 
     system: str
@@ -67,6 +74,8 @@ class Row:
     bytes_per_photo: float = 0.0
     mean_recall: dict[str, float] = field(default_factory=dict)
     subsets: dict[str, float | None] = field(default_factory=dict)
+    first: list[list[int]] = field(default_factory=list)
+    ranks: list[list[int | None]] = field(default_factory=list)
 
     @property
     def mean_average_precision(self) -> float:
@@ -85,28 +94,48 @@ class Evaluation:
         Names of the queries, numbered where one photo asks more than once.
     protocol : dict
         Everything that the numbers depend on.
+    chance : list of float
+        Of each query the average precision that rankings in random order have.
     """
 
     rows: list[Row]
     queries: list[str]
     protocol: dict[str, Any] = field(default_factory=dict)
+    chance: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
         """The table, in Markdown, and one of parts if there are any. Scores are in percent."""
-        first, at = self.rows[0], self.protocol.get("average precision at")
-        score = "mAP" if at is None else f"mAP@{at}"
+        tables = [as_table(*self.table()), *([self.about_chance] if self.chance else [])]
+        if self.rows[0].subsets:
+            tables.append(as_table(*self._parts()))
+        return "\n\n".join(tables)
+
+    @property
+    def about_chance(self) -> str:
+        """What rankings in random order score, in a sentence."""
+        expected = 100 * float(np.mean(self.chance))
+        return f"Rankings in random order have a {self._score} of {expected:.1f} (Bestgen 2015)."
+
+    @property
+    def _score(self) -> str:
+        at = self.protocol.get("average precision at")
+        return "mAP" if at is None else f"mAP@{at}"
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Column names and cells of the table."""
+        first = self.rows[0]
         shown = "mean_recall" if self.protocol.get("reports recall") else "mean_precision"
         ranks = [f"{'R' if shown == 'mean_recall' else 'mP'}@{k}" for k in getattr(first, shown)]
-        names = ["system", "query crop", "steps"]
-        columns = [*names, score, "95%", "against the first row", *ranks, *_COSTS]
-        table = as_table(columns, [_cells(row, first, shown) for row in self.rows])
-        if not first.subsets:
-            return table
+        columns = [*_NAMES, self._score, "95%", "against the first row", *ranks, *_COSTS]
+        return columns, [_cells(row, first, shown) for row in self.rows]
+
+    def _parts(self) -> tuple[list[str], list[list[str]]]:
+        """The same of the parts of the photos that the benchmark reports apart."""
         parts = [
             [row.system, row.query_crop, row.steps, *map(_percent, row.subsets.values())]
             for row in self.rows
         ]
-        return f"{table}\n\n{as_table([*names, *first.subsets], parts)}"
+        return [*_NAMES, *self.rows[0].subsets], parts
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write `table.md`, `results.json` and `per_query.csv` into a folder.
@@ -118,7 +147,11 @@ class Evaluation:
         """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        content = {"protocol": self.protocol, "rows": [_as_json(row) for row in self.rows]}
+        content = {
+            "protocol": self.protocol,
+            "chance": self.chance,
+            "rows": [_as_json(row) for row in self.rows],
+        }
         queries = StringIO(newline="")
         table = csv.writer(queries)
         names = [f"{row.system}, {row.query_crop}, {row.steps}" for row in self.rows]
@@ -162,7 +195,8 @@ def _cells(row: Row, first: Row, shown: str) -> list[str]:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    return {"mean_average_precision": row.mean_average_precision, **row.__dict__}
+    scores = {name: value for name, value in row.__dict__.items() if name not in _RANKINGS}
+    return {"mean_average_precision": row.mean_average_precision, **scores}
 
 
 def with_intervals(rows: Iterable[Row], groups: Sequence[Any] | None) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,18 @@ from PIL import Image, ImageDraw
 from sklearn.pipeline import Pipeline
 
 from sklearn_cmac.corridor import Corridor
-from sklearn_cmac.maps import ActivationMap
+from sklearn_cmac.maps import ActivationMap, Regions
 from sklearn_cmac.photos import Box, Query, as_photo, read_source
 from sklearn_cmac.pixels import decode
 from sklearn_cmac.reranking import match_regions
 
 
-def open_photo(photo: Any, max_size: int = 512) -> tuple[Image.Image, float]:
-    """The upright photo, scaled to a long side of `max_size`, and the scale."""
+def open_photo(photo: Any, max_size: int = 512) -> tuple[Image.Image, tuple[int, int]]:
+    """The upright photo, scaled to a long side of `max_size`, and its own width and height."""
     photo = as_photo(photo)
     photo = photo.photo if isinstance(photo, Query) else photo
-    pixels, (width, _) = decode(read_source(photo), photo.name, max_size=max_size)
-    return Image.fromarray(pixels), pixels.shape[1] / width
+    pixels, size = decode(read_source(photo), photo.name, max_size=max_size)
+    return Image.fromarray(pixels), size
 
 
 def draw_box(photo: Any, box: Box | None = None, max_size: int = 512) -> Image.Image:
@@ -46,12 +47,13 @@ def draw_box(photo: Any, box: Box | None = None, max_size: int = 512) -> Image.I
     >>> draw_box(np.zeros((48, 64, 3), np.uint8), (8, 8, 40, 40)).size
     (64, 48)
     """
-    image, scale = open_photo(photo, max_size)
+    image, (width, _) = open_photo(photo, max_size)
+    scale = image.width / width
     box = photo.box if box is None and isinstance(photo, Query) else box
     if box is not None:
         corners = [round(v * scale) for v in box]
-        width = max(2, max(image.size) // 128)
-        ImageDraw.Draw(image).rectangle(corners, outline=(255, 210, 0), width=width)
+        line = max(2, max(image.size) // 128)
+        ImageDraw.Draw(image).rectangle(corners, outline=(255, 210, 0), width=line)
     return image
 
 
@@ -140,20 +142,32 @@ def overlay_matches(
     records = corridor.proposals([query, photo])
     mine, theirs = corridor.pooled(records)
     match = match_regions(mine, theirs)
-    masks = [
-        np.concatenate([each.proposed.resized(record.shape).masks() for each in record.maps])
-        for record in records
-    ]
-    chosen: list[int] = []
-    for region in np.argsort(-match.shares * match.similarities, kind="stable").tolist():
-        if len(chosen) < n_matches and all(
-            _overlap(masks[0][region], masks[0][other]) <= 0.5 for other in chosen
-        ):
-            chosen.append(region)
+    masks = [on_one_map([each.proposed for each in record.maps]).masks() for record in records]
+    chosen = first_apart(match.shares * match.similarities, masks[0], n_matches)
     return (
         _painted(query, records[0], masks[0][chosen], max_size, opacity),
         _painted(photo, records[1], masks[1][match.regions[chosen]], max_size, opacity),
     )
+
+
+def on_one_map(maps: Sequence[Regions]) -> Regions:
+    """The regions of a photo's maps, one map after the other, as regions of the first."""
+    regions = [each.resized(maps[0].shape) for each in maps]
+    return Regions.from_cells(
+        [cells for each in regions for cells in each],
+        maps[0].shape,
+        np.concatenate([each.kinds for each in regions]),
+    )
+
+
+def first_apart(values: np.ndarray, masks: np.ndarray, n: int) -> list[int]:
+    """The n regions (R, H, W) of the highest values, without those that overlap one by more than
+    half."""
+    chosen: list[int] = []
+    for region in np.argsort(-values, kind="stable").tolist():
+        if len(chosen) < n and all(_overlap(masks[region], masks[i]) <= 0.5 for i in chosen):
+            chosen.append(region)
+    return chosen
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -164,7 +178,8 @@ def _painted(
     photo: Any, record: ActivationMap, masks: np.ndarray, max_size: int, opacity: float
 ) -> Image.Image:
     """The photo with cells painted, each of the masks (n, H, W) in its colour."""
-    image, scale = open_photo(photo, max_size)
+    image, (width, _) = open_photo(photo, max_size)
+    scale = image.width / width
     paint = np.zeros((*record.shape, 4), np.uint8)
     for i, mask in enumerate(masks):
         # Steps of the golden angle keep neighbours in number apart in hue.

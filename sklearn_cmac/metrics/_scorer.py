@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils import check_consistent_length
 
 from sklearn_cmac._scikit_learn import StrOptions
 from sklearn_cmac.metrics._average_precision import average_precision
+from sklearn_cmac.metrics._chance import expected_average_precision
 
 
 class RetrievalScorer(BaseEstimator):
@@ -95,6 +97,34 @@ class RetrievalScorer(BaseEstimator):
         dict from int to float
             From the query's position in `X` to its average precision.
         """
+        photos, labels, asking = self._asking(X, y)
+        rank = self._rank_by_steps if hasattr(estimator, "iter_rank") else self._rank
+        scores = {}
+        for i, ranking in zip(asking, rank(estimator, photos, asking)):
+            positives = np.flatnonzero(labels == labels[i])
+            scores[i] = average_precision(ranking, positives[positives != i], junk=[i])
+        return scores
+
+    def chance(self, X: Sequence[Any] | ArrayLike, y: ArrayLike) -> float:
+        """The score that rankings in random order have.
+
+        Parameters
+        ----------
+        X, y
+            As for scoring.
+
+        Returns
+        -------
+        float
+            mAP in [0, 1], the mean of `expected_average_precision`.
+        """
+        _, labels, asking = self._asking(X, y)
+        n = len(labels) - 1  # the query's own photo is left out
+        expected = cache(partial(expected_average_precision, n))  # of so many positives
+        return float(np.mean([expected(np.sum(labels == labels[i]) - 1) for i in asking]))
+
+    def _asking(self, X: Any, y: ArrayLike) -> tuple[Any, np.ndarray, list[int]]:
+        """Photos, labels, and positions of those that are queries."""
         self._validate_params()
         check_consistent_length(X, y)
         photos, labels = _by_position(X), np.asarray(y)
@@ -106,12 +136,7 @@ class RetrievalScorer(BaseEstimator):
                 "nothing can be scored; in a cross-validation, keep the photos of an object "
                 "together (GroupKFold with groups=y)"
             )
-        rank = self._rank_by_steps if hasattr(estimator, "iter_rank") else self._rank
-        scores = {}
-        for i, ranking in zip(asking, rank(estimator, photos, asking)):
-            positives = np.flatnonzero(labels == labels[i])
-            scores[i] = average_precision(ranking, positives[positives != i], junk=[i])
-        return scores
+        return photos, labels, asking
 
     def _rank(self, estimator: Any, X: Any, asking: list[int]) -> Iterator[np.ndarray]:
         descriptors = np.asarray(estimator.transform(X))

@@ -32,7 +32,7 @@ from sklearn_cmac.search._exchange import read_arrays, write_arrays
 from sklearn_cmac.search._groups import Group, Link, find_groups, join_links
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.search._report import IndexReport, UpdateReport
-from sklearn_cmac.search._results import SearchResult
+from sklearn_cmac.search._results import SearchResult, SearchResults
 from sklearn_cmac.search._retriever import Retriever
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "RetrievalIndex",
     "Retriever",
     "SearchResult",
+    "SearchResults",
     "SpatialMatch",
     "SpatialVerification",
     "UpdateReport",

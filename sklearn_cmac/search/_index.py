@@ -18,6 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cmac._files import reason_of
+from sklearn_cmac._html import html_table
 from sklearn_cmac._photo_step import check_photos
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import (
@@ -74,7 +75,7 @@ from sklearn_cmac.reranking import (
 )
 from sklearn_cmac.search._indexed import IndexedPhotos
 from sklearn_cmac.search._report import IndexReport, UpdateReport
-from sklearn_cmac.search._results import SearchResult
+from sklearn_cmac.search._results import SearchResult, SearchResults
 from sklearn_cmac.search._retriever import Prepared, Retriever
 from sklearn_cmac.search._update import FolderPhotos, Notes, key_of, prefix_of
 
@@ -499,6 +500,10 @@ class RetrievalIndex:
         place = "" if self.path is None else f" in {self.path}"
         return f"RetrievalIndex({len(self)} photos{place})"
 
+    def _repr_html_(self) -> str:
+        """In notebooks: what the index holds."""
+        return html_table(self.info().items(), title=repr(self))
+
     # -- adding and removing ------------------------------------------------------------------
 
     def add(
@@ -688,7 +693,7 @@ class RetrievalIndex:
         *,
         below: str | os.PathLike[str] | None = None,
         n_explained: int = 100,
-    ) -> list[SearchResult]:
+    ) -> SearchResults:
         """The photos most like the query, best first.
 
         Parameters
@@ -705,7 +710,8 @@ class RetrievalIndex:
 
         Returns
         -------
-        list of SearchResult
+        SearchResults
+            A list of SearchResult, which notebooks show with pictures.
 
         Raises
         ------
@@ -726,7 +732,7 @@ class RetrievalIndex:
         queries = self._retriever.describe_queries([query])
         if below is not None:
             results = self._search_below(queries, n_results, below)
-            return self._explained(queries[0], results, n_explained)
+            return SearchResults(self._explained(queries[0], results, n_explained))
         k = n_results
         while True:
             n = len(self._engine)
@@ -734,7 +740,8 @@ class RetrievalIndex:
             if len(self._engine) < n:
                 continue  # photos turned out to be damaged, and count as absent from now on
             if len(results) >= n_results or k >= n:
-                return self._explained(queries[0], results[:n_results], n_explained)
+                found = self._explained(queries[0], results[:n_results], n_explained)
+                return SearchResults(found)
             k *= 4  # what a run that was killed described and did not name has no rank
 
     def _search_below(

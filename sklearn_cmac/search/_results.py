@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 
-from sklearn_cmac.photos import Box
+from PIL import Image
+
+from sklearn_cmac._html import Html, as_html, html_table
+from sklearn_cmac.photos import Box, Photo, PhotoError, read_source
+from sklearn_cmac.pixels import decode
 from sklearn_cmac.reranking import RegionMatch, SpatialMatch
 
 _LIKELY = 0.5
+_N_PICTURES, _SIDE = 20, 128  # in notebooks, and their pixels
 
 
 @dataclass(frozen=True)
@@ -57,3 +64,39 @@ class SearchResult:
     def probability(self) -> float | None:
         """That the photo shows the object, by its local features, if these were compared."""
         return None if self.spatial is None else self.spatial.probability
+
+
+class SearchResults(list[SearchResult]):
+    """What a search found, best first: a list that notebooks show with pictures.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.search import SearchResult, SearchResults
+    >>> results = SearchResults([SearchResult("a.jpg", 0.9)])
+    >>> results[0].name, results == [SearchResult("a.jpg", 0.9)]
+    ('a.jpg', True)
+    """
+
+    def _repr_html_(self) -> str:
+        """In notebooks: a table with pictures of the first."""
+        rows = []
+        for rank, result in enumerate(self, 1):
+            picture = _thumbnail(result) if rank <= _N_PICTURES else ""
+            sure = "" if result.probability is None else f"{result.probability:.2f}"
+            rows.append([rank, picture, result.name, f"{result.score:.3f}", sure])
+        header = ["rank", "photo", "name", "score", "probability of the same object"]
+        return html_table(rows, header, title=f"{len(self)} photos, best first")
+
+
+def _thumbnail(result: SearchResult) -> Html | str:
+    """A small picture of a photo, if it is in a file that is still there."""
+    if not result.path:
+        return ""
+    try:
+        pixels, _ = decode(read_source(Photo(result.path)), result.name, max_size=_SIDE)
+    except PhotoError:
+        return "is not there any more"
+    content = BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=80)
+    uri = "data:image/jpeg;base64," + b64encode(content.getvalue()).decode()
+    return Html(f'<img src="{uri}" alt="{as_html(result.name)}">')
