@@ -10,8 +10,14 @@ from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._late_interaction import RegionMatching
 from sklearn_cmac.reranking._step import RerankingStep
 from sklearn_cmac.reranking._verification import SpatialVerification
+from sklearn_cmac.reranking._verified_expansion import VerifiedExpansion
 
 FAST, USUAL, BEST = EFFORTS = "fast", "usual", "best"
+
+# Chosen by benchmarks/chains.py, on what is best or level on all its sets: docs/verification.md.
+_ALPHA = 0.7  # of the walk among neighbours; longer ones lose objects that few photos show
+_SURE = 15  # features that agree, from which a photo shows the object with a probability of .9
+_FEW, _MANY = 20, 50  # photos that are verified
 
 
 def chain_of_effort(
@@ -43,10 +49,17 @@ def chain_of_effort(
     ['match', 'neighbors']
     """
     steps: list[tuple[str, RerankingStep]] = []
-    if regions:
+    n_candidates = _MANY if effort == BEST else _FEW
+    verifiers = [
+        SpatialVerification(each, n_candidates, min_inliers=_SURE, verbose=verbose)
+        for each in extractors[:1]
+    ]
+    if effort == BEST:
+        steps += [("expand", VerifiedExpansion(each)) for each in verifiers]
+    elif regions:
         steps.append(("match", RegionMatching()))
-    if effort != FAST:
-        steps.append(("neighbors", CandidateNeighbors()))
-        if extractors:
-            steps.append(("verify", SpatialVerification(extractors[0], verbose=verbose)))
+    if effort != FAST and regions:
+        steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA)))
+    if effort == USUAL:
+        steps += [("verify", each) for each in verifiers]
     return Chain(steps)
