@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from tqdm.auto import tqdm
 
 _EVERY = 60  # seconds between lines
+
+# Is told what is done, how much of it, and of how much.
+Listener = Callable[[str, int, int], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def progress_told_to(listener: Listener) -> Iterator[None]:
+    """In here, and in this thread, long work tells somebody how far it is instead of showing it."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def show_progress(
@@ -43,6 +59,8 @@ def show_progress(
     object
         To be iterated over, or moved by `update`, inside a ``with`` statement.
     """
+    if (listener := _listener.get()) is not None:
+        return _Told(photos, doing, total, done, listener)
     seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
     if seen or not verbose:
         hidden = not verbose
@@ -80,6 +98,22 @@ class _Lines:
         line = f"{self.doing}: {self.done} of {self.total}, {speed}, {left} left"
         print(line, file=sys.stderr, flush=True)
         self._told = now, self.done
+
+
+class _Told(_Lines):
+    """The same for a listener, at each step."""
+
+    def __init__(
+        self, photos: Iterable[Any] | None, doing: str, total: int, done: int, listener: Listener
+    ):
+        super().__init__(photos, doing, total, done)
+        self.listener = listener
+        listener(doing, done, total)
+
+    def update(self, n: int = 1) -> None:
+        """So many more are done."""
+        self.done += n
+        self.listener(self.doing, self.done, self.total)
 
 
 def _duration(seconds: float) -> str:

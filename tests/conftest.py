@@ -117,6 +117,14 @@ def folder(scenes, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def served(scenes, tmp_path_factory) -> Path:
+    """The scenes as photos/object-00-scene-0.png, …, and their index photos.cmac, for its pages."""
+    from serving import make_served
+
+    return make_served(tmp_path_factory.mktemp("served"), scenes)
+
+
+@pytest.fixture(scope="session")
 def fit_folder(others, tmp_path_factory) -> Path:
     """Scenes of other objects as files."""
     place = tmp_path_factory.mktemp("others")

@@ -24,6 +24,7 @@ from sklearn_cmac.cli._fit import fit_command
 from sklearn_cmac.cli._groups import groups_command
 from sklearn_cmac.cli._index import index_command
 from sklearn_cmac.cli._search import search_command
+from sklearn_cmac.cli._serve import serve_command
 from sklearn_cmac.cli._tune import tune_command
 
 
@@ -48,6 +49,7 @@ for _command in (
     demo_command,
     index_command,
     search_command,
+    serve_command,
     groups_command,
     info_command,
     check_command,

@@ -145,6 +145,35 @@ class Catalogue:
             last = rows[-1][0]
             yield from rows
 
+    def page(
+        self, state: str, start: int, n: int, containing: str = "", newest: bool = False
+    ) -> tuple[list[CatalogueEntry], int]:
+        """n entries of a state from the start-th on, and how many there are.
+
+        Parameters
+        ----------
+        state : {"described", "failed"}
+        start, n : int
+        containing : str, default=""
+            Only those whose name has this in it, in whichever case.
+        newest : bool, default=False
+            Whether those that were noted last come first.
+        """
+        where = "FROM photos WHERE state = ? AND instr(lower(name), lower(?))"
+        order = "DESC" if newest else "ASC"
+        rows = self.database.all(
+            f"SELECT * {where} ORDER BY number {order} LIMIT ? OFFSET ?",
+            (state, containing, n, start),
+        )
+        ((total,),) = self.database.all(f"SELECT COUNT(*) {where}", (state, containing))
+        return [self._read(row) for row in rows], total
+
+    def ends_of_paths(self) -> tuple[str, str]:
+        """The first and the last path, by the alphabet; "" where there is none."""
+        command = "SELECT MIN(path), MAX(path) FROM photos WHERE path != '' AND state = 'described'"
+        first, last = self.database.all(command)[0]
+        return self._absolute(_text(first or "")), self._absolute(_text(last or ""))
+
     def of_paths(self, paths: Iterable[str]) -> list[CatalogueEntry]:
         """Entries of files, of those that there are."""
         keys = [_storable(self._relative(path)) for path in paths]

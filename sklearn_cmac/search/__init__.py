@@ -29,6 +29,7 @@ from sklearn_cmac.reranking import (
     similarities_among,
 )
 from sklearn_cmac.search._exchange import read_arrays, write_arrays
+from sklearn_cmac.search._feedback import combine_rankings, move_query, search_with_marks
 from sklearn_cmac.search._groups import Group, Link, find_groups, join_links
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.search._report import IndexReport, UpdateReport
@@ -65,6 +66,7 @@ __all__ = [
     "VerifiedExpansion",
     "augment_database",
     "chain_of_effort",
+    "combine_rankings",
     "describe_collection",
     "embed_distances",
     "expand_queries",
@@ -73,8 +75,10 @@ __all__ = [
     "fit_calibration",
     "join_links",
     "match_regions",
+    "move_query",
     "read_arrays",
     "same_object_probability",
+    "search_with_marks",
     "similarities_among",
     "write_arrays",
 ]
