@@ -109,6 +109,9 @@ class CandidateNeighbors(RerankingStep):
     n_components : int or None, default=256
         Photos are compared with each other in so many components of their region vectors, and
         with the query in all. None is all.
+    min_photos : int, default=0
+        In a collection of fewer photos nothing is sorted: of an object that few of them show, most
+        neighbours of a photo show something else.
     verifier : SpatialVerification, optional
         Links the query with photos in which it lies, and photos with each other: edges of the
         graph that are certain where similarities are not. Its `n_candidates` are not used: all
@@ -148,6 +151,7 @@ class CandidateNeighbors(RerankingStep):
         "similarity_weight": [Interval(Real, 0, 1, closed="both")],
         "n_dimensions": [Interval(Integral, 1, None, closed="left"), None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "min_photos": [Interval(Integral, 0, None, closed="left")],
         "verifier": [HasMethods("probabilities_among"), None],
         "n_verified": [Interval(Integral, 1, None, closed="left")],
         "link_weight": [Interval(Real, 0, 1, closed="both")],
@@ -165,6 +169,7 @@ class CandidateNeighbors(RerankingStep):
         similarity_weight: float = 0.3,
         n_dimensions: int | None = 32,
         n_components: int | None = 256,
+        min_photos: int = 0,
         verifier: SpatialVerification | None = None,
         n_verified: int = 10,
         link_weight: float = 0.5,
@@ -179,6 +184,7 @@ class CandidateNeighbors(RerankingStep):
         self.similarity_weight = similarity_weight
         self.n_dimensions = n_dimensions
         self.n_components = n_components
+        self.min_photos = min_photos
         self.verifier = verifier
         self.n_verified = n_verified
         self.link_weight = link_weight
@@ -202,6 +208,8 @@ class CandidateNeighbors(RerankingStep):
                 "CandidateNeighbors needs the photos' region vectors; describe them with a "
                 "Retriever that has this step"
             )
+        if len(engine) < self.min_photos:
+            return list(rankings)
         score = {
             "diffusion": self._diffused,
             "reciprocal": self._overlapping,

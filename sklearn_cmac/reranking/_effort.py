@@ -16,6 +16,7 @@ FAST, USUAL, BEST = EFFORTS = "fast", "usual", "best"
 
 # Chosen by benchmarks/chains.py, on what is best or level on all its sets: docs/verification.md.
 _ALPHA = 0.7  # of the walk among neighbours; longer ones lose objects that few photos show
+_FEWEST = 100  # photos, of which it is taken
 _SURE = 15  # features that agree, from which a photo shows the object with a probability of .9
 _FEW, _MANY = 20, 50  # photos that are verified
 
@@ -59,7 +60,7 @@ def chain_of_effort(
     elif regions:
         steps.append(("match", RegionMatching()))
     if effort != FAST and regions:
-        steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA)))
+        steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA, min_photos=_FEWEST)))
     if effort == USUAL:
         steps += [("verify", each) for each in verifiers]
     return Chain(steps)
