@@ -2,6 +2,8 @@
 
 import os
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import sklearn_cmac
 
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -35,6 +37,9 @@ html_sidebars = {"index": [], "measurements": [], "architecture": []}
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": ExplicitOrder(
+        [f"../examples/{section}" for section in ("search", "regions", "tune", "learn")]
+    ),
     "filename_pattern": "plot_",
     "download_all_examples": False,
     "remove_config_comments": True,
