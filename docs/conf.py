@@ -41,6 +41,7 @@ sphinx_gallery_conf = {
         [f"../examples/{section}" for section in ("search", "regions", "tune", "learn")]
     ),
     "filename_pattern": "plot_",
+    "reference_url": {"sklearn_cmac": None},
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,

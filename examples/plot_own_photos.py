@@ -76,9 +76,9 @@ assert all("palace" in result.name for result in results[:3])
 
 from sklearn_cmac.inspection import draw_box
 
-figure = plt.figure(figsize=(10, 4), layout="constrained")
-left, right = figure.subfigures(1, 2, width_ratios=[2, 3])
-axes = [left.subplots(), *right.subplots(2, 3).flat]
+figure = plt.figure(figsize=(9, 5), layout="constrained")
+left, right = figure.subfigures(1, 2)
+axes = [left.subplots(), *right.subplots(3, 2).flat]
 axes[0].imshow(draw_box(query))
 axes[0].set_title("where else is this?")
 for axis, result in zip(axes[1:], results):

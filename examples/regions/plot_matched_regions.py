@@ -44,7 +44,8 @@ for row, pair in zip(axes, [(palace, closer_palace), (astronaut, closer_astronau
 
 # %%
 # How alike the pairs are. Regions of the palace find their like in the other photo of it, and
-# nothing like them in the astronaut. `RegionMatching` ranks photos by the mean of these.
+# nothing like them in the astronaut. :class:`~sklearn_cmac.search.RegionMatching` ranks photos by
+# the mean of these.
 
 from sklearn_cmac.search import match_regions
 

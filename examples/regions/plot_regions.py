@@ -22,9 +22,9 @@ to_components = pipeline[:2].fit([coffee, data.astronaut(), data.chelsea(), data
 embedded = to_components.transform([coffee])
 
 # %%
-# Each of these may be the step ``regions`` of a pipeline, and `RegionUnion` takes several at once.
-# Any clusterer of scikit-learn serves as well as the Normalized Cut. The number is that of the
-# partition: the grid's level, or which number of clusters.
+# Each of these may be the step ``regions`` of a pipeline, and :class:`~sklearn_cmac.RegionUnion`
+# takes several at once. Any clusterer of scikit-learn can take the place of the Normalized Cut. The
+# number is that of the partition: the grid's level, or which number of clusters.
 
 from sklearn_cmac import BoxRegions, ClustererRegions, GridRegions, NCutClusterer
 

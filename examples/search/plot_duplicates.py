@@ -2,8 +2,8 @@
 Find near duplicates
 ====================
 
-The same photo: saved again, cut, mirrored, without its colours, written on. No two of these files
-have much in common, and their descriptors are nearly the same.
+The same photo: saved again, cut, mirrored, without its colours, written on. Byte by byte these
+files have little in common, and their descriptors are nearly the same.
 """
 
 # %%

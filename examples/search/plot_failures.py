@@ -7,8 +7,8 @@ next, ask local features: the same galaxies in the same places are in one photo 
 """
 
 # %%
-# A piece of the Hubble Deep Field; a brighter one that overlaps it by half; three from elsewhere in
-# the sky; and a cup of coffee.
+# A piece of the Hubble Deep Field; a brighter one that overlaps it by two fifths; three from
+# elsewhere in the sky; and a cup of coffee.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -35,7 +35,8 @@ print(f"The box takes {(x1 - x0) * (y1 - y0) / (480 * 360):.1%} of its photo.")
 # %%
 # Three rankings: by one descriptor of each photo, by all of its regions, and by regions of a finer
 # grid on photos that are enlarged. Each reads more numbers than the one before. Of large
-# collections regions are compared for the first candidates only, by ``RegionMatching``.
+# collections regions are compared for the first candidates only, by
+# :class:`~sklearn_cmac.search.RegionMatching`.
 
 from sklearn_cmac.search import Retriever
 

@@ -49,9 +49,10 @@ for name, whitening in whitenings.items():
 
 # %%
 # Similarities of pieces of one photo, and of pieces of different ones. Without whitening, different
-# photos have much in common. Whitened by their own 480 vectors of 1280 dimensions, all of these are
-# equally far from each other, and so are the photos: **what told them apart is whitened away**.
-# Whitened by others, different photos have little in common, and pieces of one still have much.
+# photos have much in common. Whitened by their own vectors, of which there are fewer than
+# dimensions, all of these are equally far from each other, and so are the photos: **what told them
+# apart is whitened away**. Whitened by others, different photos have little in common, and pieces
+# of one still have much.
 
 rows, columns = np.triu_indices(24, 1)
 one_photo = rows // 6 == columns // 6
