@@ -19,39 +19,51 @@ from sklearn_cmac.datasets import make_object_scenes
 samples = [data.coffee(), data.chelsea(), data.rocket(), data.astronaut()]
 sources = [*load_sample_images().images, *samples]
 scenes = make_object_scenes(2, 4, 0, sources=sources, object_scale=(0.8, 1.4)).photos
+photos = {photo.name: photo for photo in scenes}
 
 # %%
-# The features are XFeat's (``pip install sklearn-cmac[verify]``). The outline is what the map makes
-# of the query's box. The last photo of each row shows another object.
+# Photos are ranked by their descriptors, and the first of them are sorted by how many points agree.
+# The features are XFeat's (``pip install sklearn-cmac[verify]``), and the index keeps them, so that
+# no photo is looked at again.
 
-from sklearn_cmac import LearnedFeatureExtractor
+from sklearn_cmac import LearnedFeatureExtractor, ShippedWhitener, make_rmac_pipeline
+from sklearn_cmac.search import RetrievalIndex, Retriever, SpatialVerification
+
+verify = SpatialVerification(LearnedFeatureExtractor(), n_candidates=20)
+retriever = Retriever(make_rmac_pipeline(whiten=ShippedWhitener()), [("verify", verify)])
+index = RetrievalIndex(retriever.fit(scenes[:1]))
+index.add(scenes)
+
+# %%
+# Each result says how its points lie, and the outline is what the map makes of the query's box. The
+# third photo of the first row was made for the other object, and is right all the same: behind it
+# is the palace that the query is a piece of.
+
 from sklearn_cmac.inspection import draw_box
-from sklearn_cmac.search import SpatialVerification
 
-verification = SpatialVerification(LearnedFeatureExtractor())
-rows = [(scenes[0], [*scenes[1:4], scenes[4]]), (scenes[4], [*scenes[5:8], scenes[0]])]
+queries = [scenes[0].as_query(), scenes[4].as_query()]
+answers = [index.search(query, n_results=5)[1:] for query in queries]
 figure, axes = plt.subplots(2, 5, figsize=(11, 3.8), layout="constrained")
-for row, (asked, others) in zip(axes, rows):
-    row[0].imshow(draw_box(asked.as_query()))
+for row, query, results in zip(axes, queries, answers):
+    row[0].imshow(draw_box(query))
     row[0].set_title("query")
-    matches = verification.compare(asked.as_query(), others)
-    for axis, photo, match in zip(row[1:], others, matches):
-        axis.imshow(photo.source)
-        axis.set_title(f"{match.n_inliers} points")
-        axis.add_patch(Polygon(match.outline, fill=False, edgecolor="lime", linewidth=2))
+    for axis, result in zip(row[1:], results):
+        axis.imshow(photos[result.name].source)
+        axis.set_title(f"{result.spatial.n_inliers} points")
+        outline = Polygon(result.spatial.outline, fill=False, edgecolor="lime", linewidth=2)
+        axis.add_patch(outline)
 for axis in axes.flat:
     axis.set_axis_off()
 
 # %%
-# The points of one pair.
+# The points of the first query and its first result.
 
-asked, photo = scenes[0], scenes[2]
-(match,) = verification.compare(asked.as_query(), [photo])
+best = answers[0][0]
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-left.imshow(asked.source)
-right.imshow(photo.source)
-right.add_patch(Polygon(match.outline, fill=False, edgecolor="lime", linewidth=2))
-for here, there in match.pairs:
+left.imshow(queries[0].photo.source)
+right.imshow(photos[best.name].source)
+right.add_patch(Polygon(best.spatial.outline, fill=False, edgecolor="lime", linewidth=2))
+for here, there in best.spatial.pairs:
     ends = {"axesA": left, "axesB": right}
     figure.add_artist(ConnectionPatch(here, there, "data", **ends, color="lime", alpha=0.4))
 for axis in (left, right):
