@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn_cmac import NCutClusterer, RetrievalScorer, ShippedWhitener, make_cmac_pipeline
 from sklearn_cmac.datasets import make_object_scenes
 
-scenes = make_object_scenes(6, 2, 0, size=(320, 240), object_scale=(1.0, 1.5))
+scenes = make_object_scenes(6, 3, 0, size=(320, 240), object_scale=(1.0, 1.5))
 print(scenes.DESCR)
 
 # %%
@@ -43,7 +43,7 @@ with tempfile.TemporaryDirectory() as maps:
 print(search.best_params_)
 
 # %%
-# The score surface. These are scores of folds of six photos: they compare parameters, and are no
+# The score surface. These are scores of folds of nine photos: they compare parameters, and are no
 # benchmark results.
 
 surface = 100 * search.cv_results_["mean_test_score"].reshape(len(components), len(scales))
