@@ -32,7 +32,7 @@ from sklearn_cmac.search import RetrievalIndex, Retriever, SpatialVerification
 verify = SpatialVerification(LearnedFeatureExtractor(), n_candidates=20)
 retriever = Retriever(make_rmac_pipeline(whiten=ShippedWhitener()), [("verify", verify)])
 index = RetrievalIndex(retriever.fit(scenes[:1]))
-index.add(scenes)
+print(index.add(scenes))
 
 # %%
 # Each result says how its points lie, and the outline is what the map makes of the query's box. The
