@@ -56,15 +56,14 @@ second = ranked(moved)
 # %%
 # Before and after. The fourth right photo had no mark, and has come up with the others.
 
-from sklearn_cmac.inspection import draw_box
+from sklearn_cmac.datasets import Relevance
+from sklearn_cmac.inspection import RankingDisplay
 
-figure, axes = plt.subplots(2, 7, figsize=(11, 3), layout="constrained")
-for row, order, title in zip(axes, [first, second], ["before", "after"]):
-    row[0].imshow(draw_box(photos[asked].as_query()))
-    row[0].set_title(title)
-    for axis, k in zip(row[1:], order):
-        axis.imshow(photos[k].source)
-        axis.set_title("✔" if right[k] else "✘", color="green" if right[k] else "red")
-for axis in axes.flat:
-    axis.set_axis_off()
+relevance = Relevance(positives=np.flatnonzero(right), junk=[])
+figure, axes = plt.subplots(2, 1, figsize=(11, 4.2), layout="constrained")
+for axis, order, title in zip(axes, [first, second], ["before", "after"]):
+    RankingDisplay.from_predictions(
+        order, photos, relevance, query=photos[asked].as_query(), n_results=6, ax=axis
+    )
+    axis.set_title(title, y=0.85)
 plt.show()

@@ -62,15 +62,14 @@ for name, ranking in rankings.items():
 # %%
 # Photos with the same background come first, until the object counts for enough.
 
-from sklearn_cmac.inspection import draw_box
+from sklearn_cmac.datasets import Relevance
+from sklearn_cmac.inspection import RankingDisplay
 
-figure, axes = plt.subplots(3, 7, figsize=(11, 4.4), layout="constrained")
-for row, (name, ranking) in zip(axes, rankings.items()):
-    row[0].imshow(draw_box(query))
-    row[0].set_title(name)
-    for axis, k in zip(row[1:], ranking.order):
-        axis.imshow(photos[k].source)
-        axis.set_title("✔" if right[k] else "✘", color="green" if right[k] else "red")
-for axis in axes.flat:
-    axis.set_axis_off()
+relevance = Relevance(positives=np.flatnonzero(right), junk=[])
+figure, axes = plt.subplots(3, 1, figsize=(11, 6.3), layout="constrained")
+for axis, (name, ranking) in zip(axes, rankings.items()):
+    RankingDisplay.from_predictions(
+        ranking.order, photos, relevance, query=query, n_results=6, ax=axis
+    )
+    axis.set_title(name, y=0.85)
 plt.show()

@@ -10,7 +10,7 @@ as one map of the plane puts them. The map also says where the object is, and ho
 # Two objects in four made scenes each: larger and smaller, turned, and in another light.
 
 import matplotlib.pyplot as plt
-from matplotlib.patches import ConnectionPatch, Polygon
+from matplotlib.patches import Polygon
 from skimage import data
 from sklearn.datasets import load_sample_images
 
@@ -58,16 +58,10 @@ for axis in axes.flat:
 # %%
 # The points of the first query and its first result.
 
+from sklearn_cmac.inspection import MatchDisplay
+
 best = answers[0][0]
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-left.imshow(queries[0].photo.source)
-right.imshow(photos[best.name].source)
-right.add_patch(Polygon(best.spatial.outline, fill=False, edgecolor="lime", linewidth=2))
-for here, there in best.spatial.pairs:
-    ends = {"axesA": left, "axesB": right}
-    figure.add_artist(ConnectionPatch(here, there, "data", **ends, color="lime", alpha=0.4))
-for axis in (left, right):
-    axis.set_axis_off()
+MatchDisplay.from_predictions(best.spatial, queries[0], photos[best.name])
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 2

@@ -14,7 +14,6 @@ behind it.
 import tempfile
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from sklearn_cmac import NCutClusterer, RetrievalScorer, ShippedWhitener, make_cmac_pipeline
@@ -27,7 +26,6 @@ print(scenes.DESCR)
 # The components in which cells are compared, and the scale of the cut, over a store of activation
 # maps. Queries are the boxes.
 
-components, scales = [2, 4, 8], [0.05, 0.1, 0.2]
 with tempfile.TemporaryDirectory() as maps:
     search = GridSearchCV(
         make_cmac_pipeline(
@@ -35,7 +33,7 @@ with tempfile.TemporaryDirectory() as maps:
             regions=NCutClusterer(8, n_color_clusters=0),
             whiten=ShippedWhitener(),
         ),
-        {"pca__n_components": components, "regions__scale": scales},
+        {"pca__n_components": [2, 4, 8], "regions__scale": [0.05, 0.1, 0.2]},
         scoring=RetrievalScorer("boxed"),
         cv=GroupKFold(2),
     )
@@ -46,12 +44,7 @@ print(search.best_params_)
 # The score surface. These are scores of folds of nine photos: they compare parameters, and are no
 # benchmark results.
 
-surface = 100 * search.cv_results_["mean_test_score"].reshape(len(components), len(scales))
-figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
-axis.imshow(surface, "YlGn", alpha=0.7)
-axis.set_xticks(range(len(scales)), scales)
-axis.set_yticks(range(len(components)), components)
-axis.set(xlabel="regions__scale", ylabel="pca__n_components", title="mAP in %")
-for (row, column), score in np.ndenumerate(surface):
-    axis.text(column, row, f"{score:.1f}", ha="center", va="center")
+from sklearn_cmac.inspection import ScoreSurfaceDisplay
+
+ScoreSurfaceDisplay.from_estimator(search)
 plt.show()
