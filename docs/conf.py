@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import sklearn_cmac
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
@@ -90,7 +92,11 @@ html_theme_options = {
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": ExplicitOrder(
+        [f"../examples/{section}" for section in ("search", "regions", "tune", "learn")]
+    ),
     "filename_pattern": "plot_",
+    "reference_url": {"sklearn_cmac": None},
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,

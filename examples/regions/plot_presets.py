@@ -12,38 +12,38 @@ count more. Measured on real photos, that is most of what separated clusters fro
 """
 
 # %%
+# The network looks at five photos once, for both.
+
 import matplotlib.pyplot as plt
 import numpy as np
 from skimage import data
 from sklearn.datasets import load_sample_images
 
-from sklearn_cmac import make_cmac_pipeline
-from sklearn_cmac.inspection import overlay_regions
+from sklearn_cmac import ConvFeatureExtractor, make_cmac_pipeline
 
 palace = load_sample_images().images[0]
 photos = [palace, data.rocket(), data.coffee(), data.astronaut(), data.chelsea()]
-presets = {
-    name: make_cmac_pipeline(name, features__max_size=1024, features__enlarge=True)[:3].fit(photos)
-    for name in ("paper", "default")
-}
+maps = ConvFeatureExtractor(max_size=1024, enlarge=True).fit_transform(photos)
+cut = {name: make_cmac_pipeline(name)[1:3].fit(maps) for name in ("paper", "default")}
 
 # %%
 # Twenty clusters of a palace and of a rocket on its pad, on the left as in the paper. The default's
 # overlap, and those painted later hide those below.
 
+from sklearn_cmac.inspection import overlay_regions
+
 figure, axes = plt.subplots(2, 2, figsize=(9, 6.2), layout="constrained")
-for row, photo in zip(axes, photos[:2]):
-    for axis, (name, steps) in zip(row, presets.items()):
-        (record,) = steps.transform([photo])
+for column, (name, steps) in zip(axes.T, cut.items()):
+    for axis, photo, record in zip(column, photos, steps.transform(maps[:2])):
         axis.imshow(overlay_regions(photo, record, kind=1))
         axis.set_title(name)
         axis.set_axis_off()
 
 # %%
-# How the cells of the palace are shared out among the paper's clusters: the largest has half of
-# the photo, sky, water and trees together, and half of the clusters have a hundredth or less.
+# How the cells of the palace are shared out among the paper's clusters: the largest has half of the
+# photo, sky, water and trees together, and half of the clusters have a hundredth or less.
 
-(record,) = presets["paper"].transform([palace])
+(record,) = cut["paper"].transform(maps[:1])
 areas = np.sort(record.regions.areas[record.regions.kinds == 1])[::-1]
 print([f"{share:.1%}" for share in areas / areas.sum()])
 plt.show()
