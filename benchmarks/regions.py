@@ -116,12 +116,16 @@ def variants(store: str) -> dict:
     return found
 
 
+def photo_scales(data: Path) -> dict[str, float]:
+    """Sizes of the photos of `paris279` against the published ones."""
+    with open(data / "paris279/files.csv", newline="") as table:
+        return {row["image"]: float(row["scale_in_jpg_768"]) for row in csv.DictReader(table)}
+
+
 def tasks(data: Path) -> list:
     """(benchmark, photos to fit on, crops) whose rows are the columns of the tables."""
     paris, landmarks = load(data)
-    with open(data / "paris279/files.csv", newline="") as table:
-        scale = {row["image"]: float(row["scale_in_jpg_768"]) for row in csv.DictReader(table)}
-    options = {"missing": "restrict", "photo_scale": scale}
+    options = {"missing": "restrict", "photo_scale": photo_scales(data)}
     official = load_paris6k(data / "paris279/jpg", data / "paris_gt", **options)
     revisited = load_rparis6k(data / "paris279/jpg", data / "revisited_gt", **options)
     both = ("activations", "image")

@@ -36,6 +36,28 @@ OFFICIAL = [
     "--distractors", "DATA/landmarks/images",
 ]  # fmt: skip
 ARGUMENTS = {
+    "calibration.py": [
+        *STORE,
+        "--verifiers",
+        "XFeat, nearest",
+        "--same",
+        "10",
+        "--others",
+        "20",
+    ],
+    "chains.py": [
+        *KEPT,
+        "--systems",
+        "rmac",
+        "--sizes",
+        "96+64",
+        "--columns",
+        "L-X",
+        "P few",
+        "--only",
+        "matching",
+        "verified",
+    ],
     "costs.py": [],
     "distractors.py": ["--photos", "130", "--size", "128", "96"],
     "engine_quality.py": [
