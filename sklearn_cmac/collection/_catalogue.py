@@ -309,7 +309,15 @@ def _says(about: Any) -> bool:
     """Whether this can be what a whole index says about itself."""
     if not isinstance(about, dict) or not isinstance(about.get("store", ""), (str, type(None))):
         return False
+    features = about.get("features", [])
+    if not isinstance(features, list) or not all(map(_is_kind, features)):
+        return False
     return all(isinstance(about.get(name, ""), str) for name in ("root", "pipeline", "made"))
+
+
+def _is_kind(name: object) -> bool:
+    """Files are called by it, and so it is no path."""
+    return isinstance(name, str) and name.isidentifier()
 
 
 def _storable(name: str) -> str | bytes:

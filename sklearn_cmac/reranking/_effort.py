@@ -55,10 +55,10 @@ def chain_of_effort(
         SpatialVerification(each, n_candidates, min_inliers=_SURE, verbose=verbose)
         for each in extractors[:1]
     ]
+    if regions:
+        steps.append(("match", RegionMatching()))
     if effort == BEST:
         steps += [("expand", VerifiedExpansion(each)) for each in verifiers]
-    elif regions:
-        steps.append(("match", RegionMatching()))
     if effort != FAST and regions:
         steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA, min_photos=_FEWEST)))
     if effort == USUAL:
