@@ -5,9 +5,16 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from sklearn_cmac import make_rmac_pipeline
+from sklearn_cmac.pipelines import fit_to_search
+from sklearn_cmac.pixels import photo_size
+from sklearn_cmac.search import RegionMatching, RetrievalIndex, Retriever
 
 serve = pytest.importorskip("sklearn_cmac.serve", reason="it needs: sklearn-cmac[serve]")
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed: sklearn-cmac[serve]")
@@ -83,7 +90,7 @@ def open_photo(page, name):
 
 
 def on_screen(page, x, y):
-    """Where a pixel of the photo of 320 by 240 is."""
+    """Where a pixel of the photo is, if that has 320 by 240."""
     box = page.locator(".editor svg").bounding_box()
     return box["x"] + x * box["width"] / 320, box["y"] + y * box["height"] / 240
 
@@ -213,3 +220,28 @@ def test_without_script_a_box_is_typed(chromium, address):
     follow(page, "button.main")
     assert page.url.endswith("@20,30,200,180")
     context.close()
+
+
+def test_the_fountain_of_the_landmarks_is_found(chromium, landmarks, tmp_path):
+    """A box on a real photo, among photos of other fountains, castles and streets."""
+    boxes = (landmarks / "boxes.csv").read_text().splitlines()
+    name, _, *box = next(line for line in boxes if "aix_fontaine" in line).split(",")[:6]
+    images = landmarks / "images"
+    own = sorted((images / "aix_fontaine_rotonde").iterdir())[:6]
+    photos = [images / name, *own, *sorted(images.rglob("*.jpg"))[::40]]
+    pipeline = make_rmac_pipeline(whiten__n_components=256, features__max_size=384)
+    retriever = Retriever(fit_to_search(pipeline, photos), [("match", RegionMatching())]).fit(
+        photos
+    )
+    with RetrievalIndex.create(tmp_path / "some.cmac", retriever) as index:
+        index.add([str(photo) for photo in photos])
+    with running(serve.make_app(tmp_path / "some.cmac")) as address:
+        context = chromium.new_context(base_url=address)
+        page = context.new_page()
+        open_photo(page, Path(name).stem)
+        width, height = photo_size(images / name)
+        x0, y0, x1, y1 = np.array(box, float) * ([320 / width, 240 / height] * 2)
+        drag(page, (x0, y0), (x1, y1))
+        follow(page, "button.main")
+        assert all(each.startswith("aix_fontaine_rotonde") for each in found(page)[:4])
+        context.close()

