@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.frozen import FrozenEstimator
 
 from sklearn_cmac import make_rmac_pipeline
 from sklearn_cmac.pipelines import fit_to_search
@@ -230,9 +231,8 @@ def test_the_fountain_of_the_landmarks_is_found(chromium, landmarks, tmp_path):
     own = sorted((images / "aix_fontaine_rotonde").iterdir())[:6]
     photos = [images / name, *own, *sorted(images.rglob("*.jpg"))[::40]]
     pipeline = make_rmac_pipeline(whiten__n_components=256, features__max_size=384)
-    retriever = Retriever(fit_to_search(pipeline, photos), [("match", RegionMatching())]).fit(
-        photos
-    )
+    fitted = FrozenEstimator(fit_to_search(pipeline, photos))
+    retriever = Retriever(fitted, [("match", RegionMatching())]).fit([])
     with RetrievalIndex.create(tmp_path / "some.cmac", retriever) as index:
         index.add([str(photo) for photo in photos])
     with running(serve.make_app(tmp_path / "some.cmac")) as address:
