@@ -10,6 +10,7 @@ import pytest
 
 from sklearn_cmac import ConvFeatureExtractor, formats
 from sklearn_cmac.cli import main
+from sklearn_cmac.search import RetrievalIndex
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
@@ -234,3 +235,19 @@ def test_what_cannot_be_done_is_refused_at_once(place, arguments, reason, capsys
 def test_a_shell_is_told_how_to_complete(capsys):
     assert run("completion", "bash") == 0
     assert "_CMAC_COMPLETE=bash_complete" in capsys.readouterr().out
+
+
+def test_an_index_without_local_features_gets_them_and_verifies_by_them(place, tmp_path):
+    pytest.importorskip("kornia", reason="kornia is not installed: no learned features")
+    photos, bare = place / "photos", tmp_path / "bare.cmac"
+    assert run("index", photos, "--index", bare, *QUICK, "--features", "none") == 0
+    with RetrievalIndex.open(bare) as index:
+        assert [name for name, _ in index.pipeline.steps] == ["match", "neighbors"]
+        assert index.extractors == []
+    assert run("index", photos, "--index", bare, "--features", "xfeat") == 0
+    with RetrievalIndex.open(bare) as index:
+        assert [name for name, _ in index.pipeline.steps] == ["match", "neighbors", "verify"]
+        assert index.info()["system"] == "rmac"
+        (result,) = index.search(index.names[0], 1)
+        assert result.name == index.names[0]
+        assert result.probability > 0.9

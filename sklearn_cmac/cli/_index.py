@@ -44,9 +44,11 @@ from sklearn_cmac.collection import is_kept, open_store, workers
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.local import LearnedFeatureExtractor
 from sklearn_cmac.pipelines import fit_to_search
+from sklearn_cmac.reranking import USUAL
 from sklearn_cmac.search import RetrievalIndex, Retriever, UpdateReport
 from sklearn_cmac.store import nearest_place
 
+OF_A_FILE = "of a file"  # the system of an index whose pipeline was fitted before
 _SHARD = 32  # photos that a worker describes at a time
 
 # Options that say how a new index is made, and mean nothing for one that is there.
@@ -148,9 +150,8 @@ def index_command(
         with index:
             if not anew:
                 _refuse_options_of_new(context, index)
-                for extractor in _extractors(networks) if _is_typed(context, "networks") else ():
-                    failed = index.keep_features(extractor, verbose=True)
-                    print_lines(*(reason for _, reason in failed), err=True)
+                if _is_typed(context, "networks"):
+                    _keep_features(index, _extractors(networks))
             features = pipeline_of(index.pipeline)[0]
             features.set_params(store=store or features.store, **made.how())
             say_how_it_runs(pipeline_of(index.pipeline))
@@ -162,6 +163,16 @@ def index_command(
             if not anew:  # else that was told before
                 print_lines(*report.left_out(), err=True)
             show(report, index, list_failed, as_json)
+
+
+def _keep_features(index: RetrievalIndex, extractors: Sequence[LearnedFeatureExtractor]) -> None:
+    """Find local features of all photos, and verify by them from now on."""
+    for extractor in extractors:
+        failed = index.keep_features(extractor, verbose=True)
+        print_lines(*(reason for _, reason in failed), err=True)
+    if index.info().get("system") != OF_A_FILE:  # else its steps are somebody's choice
+        index.pipeline = with_steps(index.pipeline, effort=USUAL, extractors=index.extractors)
+        index.keep_steps()
 
 
 def _options_of_new(context: click.Context) -> dict[str, str]:
@@ -257,7 +268,7 @@ def make_index(
     """
     if not can_be_made(path):
         raise PermissionError(f"{path}: cannot be written; name another place with --index")
-    about: dict[str, Any] = {"system": "of a file"}
+    about: dict[str, Any] = {"system": OF_A_FILE}
     if given is None:
         given, about = fit_system(made, system, some_of(photos), maps, fit_to_search, len(photos))
         about["whitening"] = given["whiten"].provenance_["summary"]

@@ -439,6 +439,13 @@ class RetrievalIndex:
             self._check_pipeline(pipeline)
         self._pipeline, self._prepared = pipeline, None
 
+    def keep_steps(self) -> None:
+        """Let who opens the index later search as `pipeline` does now, by the same steps."""
+        if self.path is not None:
+            self._begin_to_write()
+            manifest = read_manifest(self.path / PIPELINE)
+            save_pipeline(self._retriever, self.path / PIPELINE, manifest.get("provenance"))
+
     @property
     def extractors(self) -> list[Any]:
         """What finds the local features that are kept of photos."""
