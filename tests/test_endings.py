@@ -309,6 +309,7 @@ ENOUGH = {
     "export": ["photos.cmac", "x"], "import": ["arrays", "x.cmac"], "check": ["photos.cmac"],
     "info": ["photos.cmac"], "remove": ["photos.cmac", "x"], "compact": ["photos.cmac"],
     "completion": ["bash"], "groups": ["photos.cmac"],
+    "serve": ["photos.cmac", "--no-open"],
 }  # fmt: skip
 OPTIONS = [
     (name, max(option.opts, key=len))

@@ -2,7 +2,6 @@
 
 import os
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from urllib.parse import unquote_to_bytes, urlparse
@@ -227,7 +226,7 @@ def test_scores_of_another_kind_do_not_count(scores, n):
 def scored(results, scores):
     """The same photos with other scores, and as many others as there are more scores."""
     others = [SearchResult(f"other {i}", 0.0) for i in range(len(scores) - len(results))]
-    return [replace(r, score=score) for r, score in zip([*results, *others], scores)]
+    return [r.changed(score=score) for r, score in zip([*results, *others], scores)]
 
 
 def text_of(path):
@@ -249,7 +248,7 @@ def test_the_line_is_on_the_page_with_its_reason(index, query, tmp_path):
 def test_verified_photos_are_above_the_line(index, query, tmp_path):
     path, results = tmp_path / "page.html", index.search(query, 10)
     likeness = scored(results, [0.9, *[0.1] * 30])
-    results[5] = replace(results[5], spatial=located(80, np.eye(3), [[0, 0], [9, 0], [9, 9]]))
+    results[5] = results[5].changed(spatial=located(80, np.eye(3), [[0, 0], [9, 0], [9, 9]]))
     write_results(path, index, query, results, likeness=likeness)
     cards = [attrs["id"] for tag, attrs in Page(path).elements if attrs.get("class") == "card"]
     assert cards[:3] == ["result-1", "result-6", "result-2"]

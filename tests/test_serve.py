@@ -4,7 +4,6 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import replace
 from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -160,7 +159,7 @@ def test_what_is_verified_stays_before_what_is_not(plain, scenes, monkeypatch):
     def verified(self, query, n_results, **how):
         found = search(self, query, n_results, **how)
         sure = SpatialMatch(40, None, np.empty((40, 2, 2)), np.empty((0, 2)), 0.97)
-        return [replace(r, spatial=sure if "distractor" in r.name else None) for r in found]
+        return [r.changed(spatial=sure if "distractor" in r.name else None) for r in found]
 
     monkeypatch.setattr(RetrievalIndex, "search", verified)
     found = search_with_marks(
@@ -200,7 +199,7 @@ def test_marks_count_by_regions_where_these_are_kept(served, scenes, monkeypatch
 
         def explained(self, query, n_results, **how):
             found = search(self, query, n_results, **how)
-            return [replace(r, spatial=sure if r.name == right else None) for r in found]
+            return [r.changed(spatial=sure if r.name == right else None) for r in found]
 
         order = np.array([names.index(r.name) for r in index.search(query, 20)])
         likeness = index.pipeline.transform([query]) @ index.descriptors.T

@@ -7,7 +7,6 @@ Retrieval System: Experiments in Automatic Document Processing, Prentice-Hall 19
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -200,7 +199,7 @@ def search_with_marks(
         )
     ahead = np.array([_tier(found[name], right, wrong) for name in names])
     best = np.lexsort((-scores, -ahead))[:n_results].tolist()
-    return [replace(found[names[i]], score=float(scores[i])) for i in best]
+    return [found[names[i]].changed(score=float(scores[i])) for i in best]
 
 
 def _tier(result: SearchResult, right: Sequence[str], wrong: Sequence[str]) -> int:

@@ -793,7 +793,7 @@ class RetrievalIndex:
         if self._retriever.verifier is not None:
             spatial = self._spatial_matches(query.photo, names)
         first = [
-            replace(result, spatial=match, regions=among)
+            result.changed(spatial=match, regions=among)
             for result, match, among in zip(results, spatial, regions)
         ]
         return first + results[n:]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -18,9 +17,13 @@ _LIKELY = 0.5
 _N_PICTURES, _SIDE = 20, 128  # in notebooks, and their pixels
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """A photo of the collection, its score, and why it was found.
+class _Found(NamedTuple):
+    name: str
+    score: float
+
+
+class SearchResult(_Found):
+    """A photo of the collection, its score, and why it was found: a pair of name and score.
 
     Parameters
     ----------
@@ -43,15 +46,25 @@ class SearchResult:
     ('a.jpg', 0.9, None)
     """
 
-    name: str
-    score: float
-    path: str = field(default="", compare=False)
-    spatial: SpatialMatch | None = field(default=None, compare=False, repr=False)
-    regions: RegionMatch | None = field(default=None, compare=False, repr=False)
+    path: str
+    spatial: SpatialMatch | None
+    regions: RegionMatch | None
 
-    def __iter__(self) -> Iterator[str | float]:
-        """Name and score."""
-        return iter((self.name, self.score))
+    def __new__(
+        cls,
+        name: str,
+        score: float,
+        path: str = "",
+        spatial: SpatialMatch | None = None,
+        regions: RegionMatch | None = None,
+    ) -> SearchResult:
+        result = super().__new__(cls, name, score)
+        result.path, result.spatial, result.regions = path, spatial, regions
+        return result
+
+    def changed(self, **changes: Any) -> SearchResult:
+        """The same photo with another score, or other reasons."""
+        return SearchResult(**{**self._asdict(), **vars(self), **changes})
 
     @property
     def box(self) -> Box | None:
