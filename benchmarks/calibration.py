@@ -157,19 +157,16 @@ def as_if(same: np.ndarray, prior: float) -> np.ndarray:
     return np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
 
 
-def qualities(counted: Counted, curve: tuple[float, float], threshold: float) -> list[str]:
-    """Cells of the first table."""
+def qualities(counted: Counted, curve: tuple[float, float] | None, threshold: float) -> list[str]:
+    """Cells of the first table, without a curve the first of them."""
     one, others = counted.inliers[counted.same], counted.inliers[~counted.same]
     least = int(np.quantile(others, 0.999, method="higher")) + 1
+    recall = f"{100 * np.mean(one >= least):.0f}"
+    cells = [str(len(others)), recall, str(least), f"{1e3 * counted.seconds:.1f}"]
+    if curve is None:
+        return [*cells, "", ""]
     right, wrong = (same_object_probability(n, curve) >= threshold for n in (one, others))
-    return [
-        str(len(others)),
-        f"{100 * np.mean(one >= least):.0f}",
-        str(least),
-        f"{1e3 * counted.seconds:.1f}",
-        f"{wrong.sum()} ({100 * wrong.mean():.2f}%)",
-        f"{100 * right.mean():.0f}",
-    ]
+    return [*cells, f"{wrong.sum()} ({100 * wrong.mean():.2f}%)", f"{100 * right.mean():.0f}"]
 
 
 def reliability(counted: Counted, curve: tuple[float, float], prior: float) -> list[str]:
@@ -259,6 +256,9 @@ def main() -> None:
         "--prior", type=float, default=0.1, help="share of candidates that is right"
     )
     parser.add_argument("--threshold", type=float, default=0.9)
+    parser.add_argument(
+        "--boxes", action=argparse.BooleanOptionalAction, default=True, help="whether to find boxes"
+    )
     args = parser.parse_args()
     warnings.filterwarnings("ignore", ".*Scores of a part are no benchmark results")
     sets = load(args.data)
@@ -274,6 +274,11 @@ def main() -> None:
                 asked = given.photos[rows], given.labels[rows], args.same, args.others
                 counted[of] = counting(clone(step), *asked)
                 print(name, of, f"{1e3 * counted[of].seconds:.1f} ms", file=sys.stderr, flush=True)
+        if any(len(set(each.same[each.inliers > 0])) < 2 for each in counted.values()):
+            # Where features agree in pairs of one kind only, there is no curve to fit.
+            for of, each in counted.items():
+                quality.append([name, of, *qualities(each, None, args.threshold)])
+            continue
         for of, other in zip(sets, reversed(sets)):
             curve = fit_calibration(counted[other].inliers, counted[other].same, prior=args.prior)
             quality.append([name, of, *qualities(counted[of], curve, args.threshold)])
@@ -283,7 +288,7 @@ def main() -> None:
         curve = fit_calibration(inliers, same, prior=args.prior)
         print(f"{name}, fitted on both sets: ({curve[0]:.2f}, {curve[1]:.2f})", flush=True)
         step.set_params(calibration=curve)
-        for of, given in sets.items():
+        for of, given in sets.items() if args.boxes else ():
             boxes.append([name, of, *located(step, given)])
     wide = [f"{low:g} to {high:g}" for low, high in pairwise(BINS)]
     called = f"called the same at {args.threshold:g}"
