@@ -17,6 +17,10 @@ from sklearn_cmac.networks._engines import Runner
 if TYPE_CHECKING:
     import torch
 
+# What looks up NumPy's types when it is first asked waits for itself for ever where two threads are
+# the first at the same time. Here one thread is.
+openvino.Type.f32.to_dtype()
+
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {"BF16": "bfloat16", "FP16": "float16"}
 
