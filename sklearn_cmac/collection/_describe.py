@@ -476,7 +476,7 @@ class _Run:
                 self.engine = self._engine(dimension)
             self.n_described += len(good)
             if self.keep is not None:
-                self.keep(dict(zip(good, vectors)), _together(outcomes))
+                self.keep(dict(zip(good, vectors)), _together([each.contents for each in outcomes]))
             table = RegionTable.of(vectors, dimension) if self.regions else None
             self.engine.upsert(list(good), descriptors, table)
         self.bad.update({id_: row for id_, row in rows.items() if isinstance(row, str)})
@@ -544,10 +544,10 @@ def _contents(extractors: Sequence[Extractor], photos: dict[str, Any], rows: _Ro
     return found
 
 
-def _together(outcomes: list[_Outcome]) -> Contents:
+def _together(parts: Sequence[Contents]) -> Contents:
     found: Contents = {}
-    for outcome in outcomes:
-        for kind, contents in outcome.contents.items():
+    for part in parts:
+        for kind, contents in part.items():
             found.setdefault(kind, {}).update(contents)
     return found
 
@@ -564,16 +564,15 @@ def _describe_shard(
     annotated, at_once = corridor.reads_annotations, corridor.photos_at_once or len(shard)
     reads: list[_Read] = []
     rows: _Rows = {}
-    contents: Contents = {}
+    contents: list[Contents] = []
     for i in range(0, len(shard), at_once):
         batch = [_read_from(folder, item, annotated) for item in shard[i : i + at_once]]
         new = {photo.id: photo.item for photo in batch if photo.id and photo.id not in rows}
         described = _describe(corridor, list(new.values()), regions, lambda *_: None)
         rows.update(zip(new, map(_as_kept, described)))
-        for kind, found in _contents(extractors, new, rows).items():
-            contents.setdefault(kind, {}).update(found)
+        contents.append(_contents(extractors, new, rows))
         reads += [replace(photo, item=None) for photo in batch]
-    return reads, rows, contents
+    return reads, rows, _together(contents)
 
 
 def _read_from(folder: str, item: Item, annotated: bool) -> _Read:

@@ -216,9 +216,12 @@ class LearnedFeatureExtractor(PhotoStep):
         return [(*self._described_by(arithmetic), *(() if engine == TORCH else (engine,)))]
 
     def __fingerprint__(self) -> tuple[Any, ...]:
+        return (*self._described, self.query_crop)
+
+    @property
+    def _described(self) -> Settings:
         # What one engine described, another may ask for.
-        arithmetic = "float32" if self.precision == "float32" else self._way[2]
-        return (*self._described_by(arithmetic), self.query_crop)
+        return self._described_by("float32" if self.precision == "float32" else self._way[2])
 
     def _described_by(self, arithmetic: str) -> Settings:
         return (
@@ -259,8 +262,7 @@ class LearnedFeatureExtractor(PhotoStep):
     @property
     def kind(self) -> str:
         """A name for features of whole photos as this extractor finds them, and no other does."""
-        described = self._described_by("float32" if self.precision == "float32" else self._way[2])
-        return f"local_{fingerprint(described, numerics=['maps'])[:16]}"
+        return f"local_{fingerprint(self._described, numerics=['maps'])[:16]}"
 
     def pack(self, features: LocalFeatures) -> bytes:
         """Features that it found, in as few bytes as they take in its store.

@@ -35,7 +35,8 @@ def chain_of_effort(
     regions : bool, default=True
         Whether region vectors are kept.
     extractors : sequence of LearnedFeatureExtractor
-        What finds the local features that are kept of photos; without, nothing is verified.
+        What finds the local features that are kept of photos. The first verifies; without one,
+        nothing is verified.
     verbose : bool or int, default=False
         Whether verification shows progress.
 
@@ -50,17 +51,18 @@ def chain_of_effort(
     ['match', 'neighbors']
     """
     steps: list[tuple[str, RerankingStep]] = []
-    n_candidates = _MANY if effort == BEST else _FEW
-    verifiers = [
-        SpatialVerification(each, n_candidates, min_inliers=_SURE, verbose=verbose)
-        for each in extractors[:1]
-    ]
+    verifier = None
+    if extractors:
+        n_candidates = _MANY if effort == BEST else _FEW
+        verifier = SpatialVerification(
+            extractors[0], n_candidates, min_inliers=_SURE, verbose=verbose
+        )
     if regions:
         steps.append(("match", RegionMatching()))
-    if effort == BEST:
-        steps += [("expand", VerifiedExpansion(each)) for each in verifiers]
+    if effort == BEST and verifier is not None:
+        steps.append(("expand", VerifiedExpansion(verifier)))
     if effort != FAST and regions:
         steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA, min_photos=_FEWEST)))
-    if effort == USUAL:
-        steps += [("verify", each) for each in verifiers]
+    if effort == USUAL and verifier is not None:
+        steps.append(("verify", verifier))
     return Chain(steps)
