@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
 from sklearn_cmac.cli._options import INDEX, NEW_FILE, NEW_FOLDER, Count, json_option, parse_n_jobs
+from sklearn_cmac.cli._pages import make_way_for
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, write_page
 from sklearn_cmac.search import Group, RetrievalIndex, find_groups
 
@@ -85,9 +85,7 @@ def groups_command(
     most links first. Nothing of the index is changed.
     """
     if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        if html.exists():
-            check_regular(html)
+        make_way_for(html)
     with RetrievalIndex.open(index, read_only=True) as opened:
         groups = find_groups(
             opened,

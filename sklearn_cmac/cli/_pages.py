@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
+from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_lines
 from sklearn_cmac.cli._making import pipeline_of
 from sklearn_cmac.corridor import Corridor
@@ -29,6 +30,13 @@ from sklearn_cmac.reranking import FAST, chain_of_effort
 from sklearn_cmac.search import RetrievalIndex, Retriever, SearchResult
 
 _N_SCORES = 1000  # by which a page tells where likeness ends
+
+
+def make_way_for(page: Path) -> None:
+    """Before the long work: a folder for a page, and nothing in its place but a file."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if page.exists():
+        check_regular(page)
 
 
 def write_result_page(

@@ -15,7 +15,6 @@ import click
 from click.core import ParameterSource
 from sklearn.pipeline import Pipeline
 
-from sklearn_cmac._files import check_regular
 from sklearn_cmac._printing import print_json, print_lines
 from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
 from sklearn_cmac.cli._index import can_be_made, index_beside, make_index, maps_beside
@@ -41,7 +40,7 @@ from sklearn_cmac.cli._options import (
     say_how_it_runs,
     store_option,
 )
-from sklearn_cmac.cli._pages import write_result_page
+from sklearn_cmac.cli._pages import make_way_for, write_result_page
 from sklearn_cmac.collection import InUseError, is_kept
 from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
@@ -115,9 +114,7 @@ def search_command(
     folder = None if is_kept(where) else where
     made = SystemOptions(max_pixels=max_pixels)
     if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        if html.exists():
-            check_regular(html)
+        make_way_for(html)
     with ExitStack() as opened:
         if folder is None:
             path = where
