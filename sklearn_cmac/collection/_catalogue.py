@@ -186,6 +186,14 @@ class Catalogue:
         rows = self.database.of_keys("SELECT * FROM photos WHERE name IN ({})", keys)
         return [self._read(row) for row in rows]
 
+    def ids(self, names: Sequence[str]) -> list[str]:
+        """The id of each name; a `KeyError` if there is none."""
+        id_of = {entry.name: entry.id for entry in self.find(names)}
+        missing = [name for name in names if name not in id_of]
+        if missing:
+            raise KeyError(f"there is no photo {missing[0]!r} in the index")
+        return [id_of[name] for name in names]
+
     def of_ids(self, ids: Ids) -> dict[str, list[CatalogueEntry]]:
         """Of each id the photos that have it: copies, in the order in which they were noted."""
         wanted = list(dict.fromkeys(ids))

@@ -22,13 +22,8 @@ from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.datasets._tables import split_rows
 from sklearn_cmac.persistence import read_manifest
 from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.search._index import (
-    PIPELINE,
-    RetrievalIndex,
-    damage_named,
-    or_removed,
-    pipeline_in,
-)
+from sklearn_cmac.search._folder import PIPELINE, damage_named, or_removed, pipeline_in
+from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.store import filling
 
 _FORMAT = 1

@@ -13,7 +13,8 @@ import numpy as np
 from sklearn_cmac.collection import Engine
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query
 from sklearn_cmac.reranking import DescribedQuery
-from sklearn_cmac.search._index import RetrievalIndex, SearchResult
+from sklearn_cmac.search._index import RetrievalIndex
+from sklearn_cmac.search._results import SearchResult
 
 _DEPTH = 1000  # photos that are sorted anew
 _EXPLAINED = 50  # of these, photos in which the object is located
@@ -217,7 +218,7 @@ def _is_sure(result: SearchResult) -> bool:
 
 def _descriptors(index: RetrievalIndex, names: Sequence[str]) -> np.ndarray:
     assert index.engine is not None  # since something was found
-    return index.engine.get(index._ids(names))
+    return index.engine.get(index._catalogue.ids(names))
 
 
 def _object_in(result: SearchResult | None, name: str) -> Query | str:
@@ -239,7 +240,7 @@ def _likeness(
     regions = [each.regions for each in described if each.regions is not None]
     if len(regions) < len(described):
         return np.stack([each.descriptor for each in described]) @ photos.T
-    ids = index._ids(names)
+    ids = index._catalogue.ids(names)
     kept = list(dict.fromkeys(ids))
     scores = [dict(zip(*hits)) for hits in engine.match(regions, len(kept), [kept] * len(regions))]
     return np.array([[row.get(id_, 0.0) for id_ in ids] for row in scores])
@@ -266,7 +267,7 @@ def _described(
 
 def _kept(index: RetrievalIndex, engine: Engine, name: str) -> DescribedQuery:
     """What the index keeps of a photo."""
-    ids = index._ids([name])
+    ids = index._catalogue.ids([name])
     regions = engine.get_regions(ids)[0] if engine.stamp.regions else None
     if regions is not None and not len(regions.vectors):
         regions = None

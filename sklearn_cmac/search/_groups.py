@@ -347,7 +347,7 @@ class _Comparison:
             extractor.set_params(store=store)
         self.ids, self.store = ids, ArrayStore(store)
         self.depends_on = fingerprint(verifier, CALIBRATIONS)
-        photos = cast(Collection, index._indexed(index.engine))
+        photos = cast(Collection, index._photos)
         self.find = partial(verifier.features_of, photos)
         self.verifier = clone(verifier).set_params(extractor=_Found())
         self.gone: dict[str, PhotoError] = {}

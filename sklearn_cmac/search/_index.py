@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_cmac._files import reason_of
 from sklearn_cmac._html import html_table
 from sklearn_cmac._photo_step import check_photos
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import (
-    Collection,
     Engine,
     FlatEngine,
     InUseError,
@@ -50,36 +46,30 @@ from sklearn_cmac.collection._details import (
 from sklearn_cmac.collection._flat import CATALOGUE
 from sklearn_cmac.collection._lock import WriterLock
 from sklearn_cmac.collection._scores import row_blocks
-from sklearn_cmac.collection._selection import Selection
 from sklearn_cmac.collection._stores import seen_from, seen_within
 from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.local import LocalFeatures
 from sklearn_cmac.maps import Regions, RegionVectors
-from sklearn_cmac.persistence import (
-    PipelineFileError,
-    differences,
-    load_pipeline,
-    manifest_of,
-    read_manifest,
-    save_pipeline,
-)
+from sklearn_cmac.persistence import read_manifest, save_pipeline
 from sklearn_cmac.photos import Item
-from sklearn_cmac.reranking import (
-    DescribedQuery,
-    RegionMatch,
-    SpatialMatch,
-    SpatialVerification,
-    match_regions,
-)
+from sklearn_cmac.reranking import RegionMatch, SpatialMatch, SpatialVerification
 from sklearn_cmac.search._features import extractor_in, extractors_of, find_features
+from sklearn_cmac.search._folder import (
+    PIPELINE,
+    check_pipeline,
+    damage_named,
+    described_by,
+    or_removed,
+    pipeline_in,
+    retrieving,
+)
 from sklearn_cmac.search._indexed import IndexedPhotos
 from sklearn_cmac.search._report import IndexReport, UpdateReport
-from sklearn_cmac.search._results import SearchResult, SearchResults
-from sklearn_cmac.search._retriever import Prepared, Retriever
-from sklearn_cmac.search._update import FolderPhotos, Notes, key_of, prefix_of
-
-PIPELINE = "pipeline.safetensors"
+from sklearn_cmac.search._results import SearchResults
+from sklearn_cmac.search._retriever import Retriever
+from sklearn_cmac.search._searcher import Searcher
+from sklearn_cmac.search._update import FolderPhotos, Notes
 
 _REGIONS = "regions"  # the kind of detail
 
@@ -156,8 +146,7 @@ class RetrievalIndex:
         self._extractors = None  # not read yet
         self._engine: Engine | None = None
         self._items: dict[str, Item] = {}  # by name, to look at again what is in no file
-        self._prepared: Prepared | None = None
-        self._n_prepared = 0
+        self._asked: Searcher | None = None
         self._details = DetailsInMemory() if path is None else Details(catalogue.database, path)
         self._writer = None if path is None else WriterLock(path, timeout)
 
@@ -293,7 +282,7 @@ class RetrievalIndex:
             catalogue.root = os.path.normpath(path / about["root"])
             if pipeline is not None:
                 check_is_fitted(pipeline)
-                index._check_pipeline(pipeline)
+                check_pipeline(path, pipeline, about["pipeline"])
             with suppress(FileNotFoundError):  # nothing was added yet
                 index._attach(index._opened())
         except BaseException:
@@ -392,18 +381,7 @@ class RetrievalIndex:
             "vectors": about.get("store") or "files of the index",
             "photos below": self._catalogue.root,
             "made": about.get("made"),
-            **self._described_by(),
-        }
-
-    def _described_by(self) -> dict[str, Any]:
-        """The pipeline, as its file says, which is not loaded for that."""
-        if self.path is None:
-            return {}
-        manifest = read_manifest(self.path / PIPELINE)
-        return {
-            "pipeline": manifest["fingerprint"][:16],
-            **manifest.get("provenance", {}),
-            "versions": manifest["versions"],
+            **({} if self.path is None else described_by(self.path)),
         }
 
     def close(self) -> None:
@@ -428,7 +406,7 @@ class RetrievalIndex:
         if self._pipeline is None:
             assert self.path is not None
             found = pipeline_in(self.path / PIPELINE, self._trust)
-            self._check_pipeline(found)
+            check_pipeline(self.path, found, self._catalogue.about["pipeline"])
             self._pipeline = found
         return self._pipeline
 
@@ -436,8 +414,8 @@ class RetrievalIndex:
     def pipeline(self, pipeline: Any) -> None:
         check_is_fitted(pipeline)
         if self.path is not None:
-            self._check_pipeline(pipeline)
-        self._pipeline, self._prepared = pipeline, None
+            check_pipeline(self.path, pipeline, self._catalogue.about["pipeline"])
+        self._pipeline, self._asked = pipeline, None
 
     def keep_steps(self) -> None:
         """Let who opens the index later search as `pipeline` does now, by the same steps."""
@@ -611,7 +589,7 @@ class RetrievalIndex:
             self._extractors = [*self.extractors, extractor]
         known = set(self._details.ids(kind))
         missing = {e.id: e.name for e in self._catalogue.entries(DESCRIBED) if e.id not in known}
-        photos = self._indexed(self._engine)
+        photos = self._photos
         with show_progress(None, len(missing), "finding features", verbose) as bar:
             for rows in row_blocks(len(missing), self.batch_size):
                 some = dict(list(missing.items())[rows])
@@ -727,95 +705,7 @@ class RetrievalIndex:
         if self._engine is None or not len(self._engine):
             where = "" if self.path is None else f"{self.path}: "
             raise ValueError(f"{where}the index holds no photos; add some first")
-        queries = self._retriever.describe_queries([query])
-        if below is not None:
-            results = self._search_below(queries, n_results, below)
-            return SearchResults(self._explained(queries[0], results, n_explained))
-        k = n_results
-        while True:
-            n = len(self._engine)
-            results = self._ranked(queries, self._photos(), k)
-            if len(self._engine) < n:
-                continue  # photos turned out to be damaged, and count as absent from now on
-            if len(results) >= n_results or k >= n:
-                found = self._explained(queries[0], results[:n_results], n_explained)
-                return SearchResults(found)
-            k *= 4  # what a run that was killed described and did not name has no rank
-
-    def _search_below(
-        self, queries: list[DescribedQuery], n_results: int, folder: str | os.PathLike[str]
-    ) -> list[SearchResult]:
-        assert self._engine is not None
-        inside = prefix_of(folder)
-        own = [e for e in self._catalogue.entries(DESCRIBED) if key_of(e.path).startswith(inside)]
-        names = {entry.name for entry in own}
-        ids = [entry.id for entry in own if entry.id in self._engine]
-        if not ids:
-            raise ValueError(f"{folder}: the index holds no photos below it")
-        chosen = Selection(self._engine, ids)
-        some = self._indexed(chosen)
-        prepared = self._retriever.prepare(cast(Collection, some))
-        # A photo's copies elsewhere stand beside it.
-        found = self._ranked(queries, prepared, len(self))
-        return [result for result in found if result.name in names][:n_results]
-
-    def _photos(self) -> Prepared:
-        """All photos, and what the steps have worked out of them."""
-        assert self._engine is not None
-        n = len(self._engine)
-        if self._prepared is None or self._n_prepared != n:
-            photos = cast(Collection, self._indexed(self._engine))
-            self._prepared = self._retriever.prepare(photos)
-            self._n_prepared = n
-        return self._prepared
-
-    def _ranked(
-        self, queries: list[DescribedQuery], prepared: Prepared, k: int
-    ) -> list[SearchResult]:
-        (ranked,) = self._retriever.rank_prepared(queries, prepared, k=k)
-        scores = ranked.scores.tolist()
-        names = [self._catalogue.numbered(number) for number in ranked.order.tolist()]
-        return [
-            SearchResult(entry.name, score, entry.path)
-            for entry, score in zip(names, scores)
-            if entry is not None
-        ]
-
-    def _explained(
-        self, query: DescribedQuery, results: list[SearchResult], n: int
-    ) -> list[SearchResult]:
-        """Results, the first n with what of them answers the query."""
-        names = [result.name for result in results[:n]]
-        regions: list[RegionMatch | None] = [None] * len(names)
-        spatial: list[SpatialMatch | None] = [None] * len(names)
-        if query.regions is not None:
-            regions = self._region_matches(query, names)
-        if self._retriever.verifier is not None:
-            spatial = self._spatial_matches(query.photo, names)
-        first = [
-            result.changed(spatial=match, regions=among)
-            for result, match, among in zip(results, spatial, regions)
-        ]
-        return first + results[n:]
-
-    def _region_matches(
-        self, query: DescribedQuery, names: Sequence[str]
-    ) -> list[RegionMatch | None]:
-        assert self._engine is not None
-        assert query.regions is not None
-        if not self._engine.stamp.regions:
-            return [None] * len(names)
-        with damage_named(self.path):
-            found = self._engine.get_regions(self._ids(names))
-        mine = (found[i] for i in range(len(names)))
-        return [match_regions(query.regions, each) if len(each.vectors) else None for each in mine]
-
-    def _ids(self, names: Sequence[str]) -> list[str]:
-        id_of = {entry.name: entry.id for entry in self._catalogue.find(names)}
-        missing = [name for name in names if name not in id_of]
-        if missing:
-            raise KeyError(f"there is no photo {missing[0]!r} in the index")
-        return [id_of[name] for name in names]
+        return SearchResults(self._searcher().search(query, n_results, below, n_explained))
 
     def features(self, name: str, extractor: Any = None) -> LocalFeatures | None:
         """The local features that are kept of a photo.
@@ -832,7 +722,7 @@ class RetrievalIndex:
         LocalFeatures or None
             None if none are kept.
         """
-        (id_,) = self._ids([name])
+        (id_,) = self._catalogue.ids([name])
         if extractor is None and self.extractors:
             extractor = self.extractors[0]
         return self._details.features(id_, extractor, name)
@@ -864,14 +754,8 @@ class RetrievalIndex:
                 "the index keeps no local features; make it with a Retriever that has a "
                 "SpatialVerification step, or let keep_features find them"
             )
-        return self._spatial_matches(query, names)
-
-    def _spatial_matches(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
         verifier = self._retriever.verifier or SpatialVerification(self.extractors[0])
-        return verifier.compare_in(query, self._ids(names), self._indexed(self._engine))
-
-    def _indexed(self, engine: Any) -> IndexedPhotos:
-        return IndexedPhotos(self._catalogue, engine, self._items, self._details)
+        return self._searcher().spatial_matches(query, names, verifier)
 
     def match(self, query: Item, name: str) -> RegionMatch:
         """Which regions of a photo of the index answer those of a query.
@@ -897,7 +781,7 @@ class RetrievalIndex:
                 "RegionMatching step"
             )
         (described,) = self._retriever.describe_queries([query], {"regions"})
-        (found,) = self._region_matches(described, [name])
+        (found,) = self._searcher().region_matches(described, [name])
         if found is None:
             with damage_named(self.path):
                 raise KeyError("no regions are kept")
@@ -995,7 +879,19 @@ class RetrievalIndex:
 
     @property
     def _retriever(self) -> Retriever:
-        return _retrieving(self.pipeline)
+        return retrieving(self.pipeline)
+
+    @property
+    def _photos(self) -> IndexedPhotos:
+        """The photos as steps see them."""
+        engine = cast(Engine, self._engine)  # before the first photo nobody asks it
+        return IndexedPhotos(self._catalogue, engine, self._items, self._details)
+
+    def _searcher(self) -> Searcher:
+        """Who searches the photos as they are now."""
+        if self._asked is None:
+            self._asked = Searcher(self._retriever, self._photos, self.path)
+        return self._asked
 
     @property
     def _keeps_regions(self) -> bool:
@@ -1005,7 +901,7 @@ class RetrievalIndex:
 
     def _begin_to_write(self) -> None:
         """Wait for the right to write, before anything is changed."""
-        self._prepared = None
+        self._asked = None
         if self._writer is not None:
             if self._catalogue.database.read_only:
                 raise InUseError(f"{self.path}: was opened to be read only")
@@ -1045,69 +941,11 @@ class RetrievalIndex:
         found = self._catalogue.of_ids([id_]).get(id_)
         return found[0].name if found else f"photo {id_[:12]}"
 
-    def _check_pipeline(self, pipeline: Any) -> None:
-        """That a pipeline is the one that described the photos, or say what differs."""
-        assert self.path is not None
-        whole = pipeline.pipeline_ if isinstance(pipeline, Retriever) else pipeline
-        if fingerprint(Corridor(whole).pipeline) == self._catalogue.about["pipeline"]:
-            return
-        kept, given = read_manifest(self.path / PIPELINE), manifest_of(_retrieving(pipeline))
-        # What follows the first ranking describes no photo.
-        lines = [line for line in differences(kept, given) if not line.startswith("steps")]
-        what = "; ".join(lines) or "what it computes has changed"
-        raise ValueError(
-            f"{self.path}: its photos were described by another pipeline ({what}); use that one, "
-            "or make the index again"
-        )
-
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is not None:
             return RetrievalIndex.open, (self.path.resolve(),)
         state = (self._engine, list(self._catalogue.entries()), self._items, self._details)
         return _restored, (self.pipeline, self.batch_size, *state, self.extractors)
-
-
-def pipeline_in(file: Path, trust: Sequence[str]) -> Any:
-    """The fitted pipeline, or Retriever, that a file holds."""
-    found = load_pipeline(file, trust)
-    try:
-        check_is_fitted(found)
-        Corridor(_retrieving(found).pipeline_)
-    except Exception as error:  # what was made by hand may be anything
-        raise PipelineFileError(f"{file}: holds no fitted pipeline ({reason_of(error)})") from error
-    return found
-
-
-@contextmanager
-def damage_named(path: Path | None) -> Iterator[None]:
-    """An engine lacks what the catalogue of an index has only where that is damaged."""
-    try:
-        yield
-    except KeyError as error:
-        raise DamageError(
-            f"{path or 'the index'}: is damaged ({error.args[0]}); check with repair takes such "
-            "photos out, and an update describes them again"
-        ) from error
-
-
-@contextmanager
-def or_removed(
-    folder: str | os.PathLike[str], close: Callable[[], object] = lambda: None
-) -> Iterator[None]:
-    """A folder that is filled inside is there as a whole, or not at all."""
-    try:
-        yield
-    except BaseException:
-        close()
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _retrieving(pipeline: Any) -> Retriever:
-    """The pipeline with what follows the first ranking, if only nothing."""
-    if isinstance(pipeline, Retriever):
-        return pipeline
-    return Retriever(FrozenEstimator(pipeline)).fit([])
 
 
 def _restored(
