@@ -13,9 +13,10 @@ from sklearn_cmac import LearnedFeatureExtractor, LocalFeatures, Photo, PhotoErr
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.local import _learned as learned
 from sklearn_cmac.local import pack_descriptors, unpack_descriptors
+from sklearn_cmac.local._aliked import read_aliked_map
 from sklearn_cmac.local._compact import pack_positions, unpack_positions
 from sklearn_cmac.local._xfeat import read_xfeat_map
-from sklearn_cmac.networks import WeightsError, find_aliked_points, get_detector
+from sklearn_cmac.networks import WeightsError, aliked_head, get_detector
 from sklearn_cmac.networks import _detectors as detectors
 from sklearn_cmac.search import LightGlueMatcher, NearestMatcher
 
@@ -85,20 +86,34 @@ def test_xfeat_is_that_of_kornia(photo, weights):
     assert (np.diff(scores) <= 0).all()
 
 
-def test_aliked_is_that_of_kornia(photo, weights):
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_aliked_is_that_of_kornia(photo, weights, engine):
+    if engine != "torch":
+        pytest.importorskip(engine)
     theirs = kornia.ALIKED("aliked-n16")
     tensors = torch.load(weights["aliked-n16"], weights_only=True)
     theirs.load_state_dict(tensors, strict=False)
     with torch.inference_mode():
         (expected,) = theirs.eval()(as_input(photo.source))
     network = get_detector("aliked-n16", weights["aliked-n16"])
-    points, descriptors, scores = find_aliked_points(network, "cpu", photo.source, 9999)
+    activations = network.runner(engine)(photo.source[None])[0]
+    head = aliked_head(network, engine)
+    points, descriptors, scores = read_aliked_map(activations, head, 9999)
     places = places_of(expected.keypoints.numpy(), points - 0.5)
     assert len(places) == len(points) > 100
-    best = find_aliked_points(network, "cpu", photo.source, 50)
+    best = read_aliked_map(activations, head, 50)
     np.testing.assert_array_equal(best[0], points[:50])
-    np.testing.assert_allclose(descriptors[places], expected.descriptors, atol=1e-5)
-    np.testing.assert_allclose(scores[places], expected.keypoint_scores, atol=1e-5)
+    np.testing.assert_allclose(descriptors[places], expected.descriptors, atol=1e-4)
+    np.testing.assert_allclose(scores[places], expected.keypoint_scores, atol=1e-4)
+
+
+def test_aliked_runs_in_torch_where_onnx_knows_no_deformed_product(photo, weights):
+    pytest.importorskip("onnxruntime")
+    extractor = LearnedFeatureExtractor("aliked-n16", weights["aliked-n16"], engine="onnx")
+    with pytest.warns(UserWarning, match="aliked-n16 runs in torch: onnx cannot run it"):
+        (found,) = extractor.fit_transform([photo])
+    (expected,) = extractor.set_params(engine="torch").fit_transform([photo])
+    np.testing.assert_array_equal(found.descriptors, expected.descriptors)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnx"])

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn_cmac._photo_step import Arrays, PhotoStep, Settings
 from sklearn_cmac._scikit_learn import Interval, StrOptions, _fit_context
 from sklearn_cmac.fingerprints import fingerprint
+from sklearn_cmac.local._aliked import read_aliked_map
 from sklearn_cmac.local._compact import (
     FORMATS,
     from_bytes,
@@ -25,15 +26,16 @@ from sklearn_cmac.local._compact import (
 from sklearn_cmac.local._features import LocalFeatures
 from sklearn_cmac.local._xfeat import read_xfeat_map
 from sklearn_cmac.networks import (
+    ALIKED_CHANNELS,
     DETECTORS,
     ENGINES,
     TORCH,
     XFEAT_CHANNELS,
     Backbone,
+    aliked_head,
     best_device,
     choose_arithmetic,
     choose_engine,
-    find_aliked_points,
     get_detector,
 )
 from sklearn_cmac.photos import Box, Item, PhotoError, check_box_inside
@@ -68,10 +70,9 @@ class LearnedFeatureExtractor(PhotoStep):
         What is left of a descriptor, in the store and without one: 16, 8 or 1 bits a number.
         Positions are kept in 16 bits, as shares of the photo's sides.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
-        Number format in which the network computes, as for `ConvFeatureExtractor`; ALIKED does
-        in "float32".
+        Number format in which the network computes, as for `ConvFeatureExtractor`.
     engine : {"auto", "torch", "openvino", "onnx"}, default="auto"
-        Who runs the network, as for `ConvFeatureExtractor`; ALIKED runs in torch.
+        Who runs the network, as for `ConvFeatureExtractor`; ALIKED runs in OpenVINO or torch.
     device : str, default="auto"
         A torch device; "auto" is "cuda" where there is one, else "cpu".
     n_jobs : int, optional
@@ -197,8 +198,6 @@ class LearnedFeatureExtractor(PhotoStep):
     def _way(self) -> tuple[str, str, str]:
         """How the network runs on this machine: engine, device, number format."""
         device = best_device() if self.device == "auto" else self.device
-        if not self._is_xfeat:
-            return TORCH, device, "float32"
         detector = self._detector
         engine = choose_engine(self.engine, detector, device)
         return engine, device, choose_arithmetic(self.precision, engine, detector, device)
@@ -304,15 +303,14 @@ class LearnedFeatureExtractor(PhotoStep):
         detector, (engine, device, arithmetic) = self._detector, self._way
         if (rgb == rgb[0, 0]).all():  # whatever a network sees in it
             return np.empty((0, 2)), np.empty((0, self._n_dimensions)), np.empty(0)
-        if self._is_xfeat:
-            run = detector.runner(engine, device, arithmetic)
-        else:
-            detector.forward_on(device)  # wrong weights are no photo's error
+        run = detector.runner(engine, device, arithmetic)
+        head = None if self._is_xfeat else aliked_head(detector, engine)
         try:
-            if self._is_xfeat:
-                found = read_xfeat_map(run(rgb[None])[0], self._most)
+            activations = run(rgb[None])[0]
+            if head is None:
+                found = read_xfeat_map(activations, self._most)
             else:
-                found = find_aliked_points(detector, device, rgb, self._most)
+                found = read_aliked_map(activations, head, self._most)
         except Exception as error:
             raise PhotoError(
                 f"{name}: the network {self.network} failed on its {rgb.shape[1]}x{rgb.shape[0]} "
@@ -324,7 +322,7 @@ class LearnedFeatureExtractor(PhotoStep):
 
     @property
     def _n_dimensions(self) -> int:
-        return XFEAT_CHANNELS if self._is_xfeat else self._detector.channels
+        return XFEAT_CHANNELS if self._is_xfeat else ALIKED_CHANNELS
 
     def _as_record(self, views: list[tuple[Arrays, str | None]]) -> LocalFeatures:
         ((arrays, _),) = views

@@ -6,9 +6,12 @@ of no pickle. Nothing here knows about the extractor, records or pipelines.
 
 from sklearn_cmac.networks._converted import cache_folder
 from sklearn_cmac.networks._detectors import (
+    ALIKED_CHANNELS,
+    ALIKED_LEVELS,
     DETECTORS,
     XFEAT_CHANNELS,
-    find_aliked_points,
+    AlikedHead,
+    aliked_head,
     get_detector,
 )
 from sklearn_cmac.networks._engines import (
@@ -31,11 +34,14 @@ from sklearn_cmac.networks._registry import get_backbone, register_network
 from sklearn_cmac.networks._weights import WeightsFile
 
 __all__ = [
+    "ALIKED_CHANNELS",
+    "ALIKED_LEVELS",
     "DETECTORS",
     "ENGINES",
     "LIGHTGLUE_DIMENSIONS",
     "TORCH",
     "XFEAT_CHANNELS",
+    "AlikedHead",
     "Backbone",
     "ConversionError",
     "InferenceEngine",
@@ -44,12 +50,12 @@ __all__ = [
     "Runner",
     "WeightsError",
     "WeightsFile",
+    "aliked_head",
     "as_array",
     "best_device",
     "cache_folder",
     "choose_arithmetic",
     "choose_engine",
-    "find_aliked_points",
     "get_backbone",
     "get_detector",
     "installed_engines",

@@ -1,13 +1,13 @@
 """Networks of local features: XFeat and ALIKED, by kornia, with weights of installed packages.
 
-XFeat's output is a map, which any engine computes and who wants points reads. ALIKED looks again
-where its points are, so it runs in torch from pixels to points.
+Their output is a map, which any engine computes and who wants points reads.
 """
 
 from __future__ import annotations
 
 import os
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sklearn_cmac._threads import one_torch_thread
+from sklearn_cmac.networks._converted import converted_once
+from sklearn_cmac.networks._engines import TORCH
+from sklearn_cmac.networks._matching_layers import Linear
 from sklearn_cmac.networks._plain_contents import WeightsError
 from sklearn_cmac.networks._record import Backbone
 from sklearn_cmac.networks._registry import backbone_of
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 XFEAT_CHANNELS = 64
 # XFeat's map: descriptors, 64 pixels of a cell and "none", reliability.
 _XFEAT_MAP = XFEAT_CHANNELS + 65 + 1
+ALIKED_CHANNELS = 128
+# ALIKED's: four levels, of 1, 2, 8 and 32 pixels a side, as `AlikedMap` lays them out, and scores.
+ALIKED_LEVELS = {1: 32, 2: 8, 8: 1, 32: 1}
 
 
 class _Packaged(NamedTuple):
@@ -61,7 +66,7 @@ def get_detector(name: str, weights: str | os.PathLike[str] | None = "default") 
     -------
     Backbone
         XFeat's map has 130 channels: a descriptor, the logits of 64 pixels and of none of them,
-        and the reliability. For ALIKED see `find_aliked_points`.
+        and the reliability. ALIKED's has those of `ALIKED_LEVELS`, and the score of the pixel.
 
     Raises
     ------
@@ -82,13 +87,14 @@ def _make(name: str, weights: str | None, layer: str) -> Backbone:
     packaged = weights == "default"
     path = packaged_file(name, *_WEIGHTS[name][:2]) if packaged else weights
     file = None if path is None else WeightsFile.of(path)
-    channels, stride = (_XFEAT_MAP, 8) if name == "xfeat" else (128, 1)
+    aliked_map = sum(ALIKED_LEVELS.values()) + 1
+    channels, stride = (_XFEAT_MAP, 8) if name == "xfeat" else (aliked_map, 1)
 
     def build() -> nn.Module:
         # Imports torch and kornia: a converted network needs neither.
-        from sklearn_cmac.networks._kornia import AlikedPoints, XFeatMap
+        from sklearn_cmac.networks._kornia import AlikedMap, XFeatMap
 
-        whole = XFeatMap() if name == "xfeat" else AlikedPoints(name)
+        whole = XFeatMap() if name == "xfeat" else AlikedMap(name)
         if file is not None:
             load_published(whole.network, file, name)
         return whole
@@ -164,36 +170,66 @@ def packaged_file(name: str, package: str, file: str) -> str:
     return str(path)
 
 
-def find_aliked_points(
-    network: Backbone, device: str, rgb: np.ndarray, max_features: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ALIKED's points of a photo, the best first; on the processor in one thread.
+class AlikedHead(NamedTuple):
+    """How ALIKED describes a point by the features of pixels around it.
+
+    Parameters
+    ----------
+    look : Linear
+        From the 3 x 3 pixels around a point, of shape (9 d,), row by row.
+    offsets : Linear
+        From that to where else to look: M steps across, then M down, in pixels.
+    mix : ndarray of shape (d, d)
+        To be multiplied with the features of each of these places.
+    gather : ndarray of shape (M, d, d)
+        To be multiplied with those, place by place, and added up.
+    """
+
+    look: Linear
+    offsets: Linear
+    mix: np.ndarray
+    gather: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def aliked_head(network: Backbone, engine: str = TORCH) -> AlikedHead:
+    """The part of ALIKED that comes behind its map.
 
     Parameters
     ----------
     network : Backbone
         As of `get_detector`.
-    device : str
-        A torch device.
-    rgb : ndarray of uint8 of shape (h, w, 3)
-        Sides are multiples of 32.
-    max_features : int
+    engine : str, default="torch"
+        Who computes the map. Beside what an engine runs its arrays are kept, so that they can be
+        read without torch.
 
     Returns
     -------
-    points : ndarray of float32 of shape (n, 2)
-        (x, y) in pixels of `rgb`; the first pixel's centre is (0.5, 0.5).
-    descriptors : ndarray of float32 of shape (n, d)
-        Of unit length.
-    scores : ndarray of float32 of shape (n,)
-    """
-    import torch
+    AlikedHead
 
-    forward: Any = network.forward_on(device)
-    height, width = rgb.shape[:2]
-    with one_torch_thread, torch.inference_mode():
-        x = torch.from_numpy(np.array(rgb)).to(device).permute(2, 0, 1)[None] / 255.0
-        found = forward(x, max_features)
-        points, descriptors, scores = (part.float().cpu().numpy() for part in found)
-    # From [-1, 1], between the centres of the first pixel and of the last.
-    return (points + 1) / 2 * (width - 1, height - 1) + 0.5, descriptors, scores
+    Raises
+    ------
+    WeightsError
+        As `Backbone.forward_on`.
+    """
+    if engine == TORCH:
+        found: Mapping[str, np.ndarray] = _head(network)
+    else:
+        identity = ("head", network.fingerprint)
+        found = converted_once(network.name, identity, engine, partial(_head, network))
+    look, offsets = (Linear(found[f"{n} weight"], found[f"{n} bias"]) for n in ("look", "offsets"))
+    return AlikedHead(look, offsets, found["mix"], found["gather"])
+
+
+def _head(network: Backbone) -> dict[str, np.ndarray]:
+    built: Any = network.built()
+    head = built.network.desc_head
+    first, _, second = head.offset_conv
+    return {
+        "look weight": first.weight.permute(2, 3, 1, 0).flatten(0, 2).numpy(),
+        "look bias": first.bias.numpy(),
+        "offsets weight": second.weight[:, :, 0, 0].T.numpy(),
+        "offsets bias": second.bias.numpy(),
+        "mix": head.sf_conv.weight[:, :, 0, 0].T.numpy(),
+        "gather": head.agg_weights.detach().numpy(),
+    }

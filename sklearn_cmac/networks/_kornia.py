@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from kornia.feature import ALIKED
+from kornia.feature.aliked.aliked import DeformableConv2d
 from kornia.feature.xfeat import XFeatModel
 from torch import nn
+from torchvision.ops import deform_conv2d
 
 
 class _XFeat(XFeatModel):
@@ -27,8 +30,12 @@ class XFeatMap(nn.Module):
         return torch.cat(self.network(x), dim=1)
 
 
-class AlikedPoints(nn.Module):
-    """The points of one photo, the best first: they are described once these are chosen.
+class AlikedMap(nn.Module):
+    """All that ALIKED sees of a photo, before it chooses points, as one map (n, 43, H, W).
+
+    The features of a pixel are those of four levels, of 32 channels each. The three coarser ones
+    are not spread over the pixels, which would take four times the room: each level's numbers are
+    laid out over the pixels that they cover.
 
     Parameters
     ----------
@@ -41,27 +48,50 @@ class AlikedPoints(nn.Module):
         self.network = ALIKED(name)
         for module in self.network.modules():
             if isinstance(module, nn.SELU):
-                module.forward = _selu_  # type: ignore[assignment, method-assign]
-        self.to(memory_format=torch.channels_last)
+                module.forward = _selu  # type: ignore[assignment, method-assign]
+            if isinstance(module, DeformableConv2d):
+                module.forward = partial(_convolve_deformed, module)  # type: ignore[assignment]
 
-    def forward(self, x: torch.Tensor, most: int) -> tuple[torch.Tensor, ...]:
-        # In this order of numbers torch takes 0.7 of the time.
-        x = x.contiguous(memory_format=torch.channels_last)
-        features, scores_of_pixels = self.network.extract_dense_map(x)
-        (points,), (scores,), _ = self.network.dkd(scores_of_pixels)
-        best = torch.sort(scores, descending=True, stable=True).indices[:most]
-        points, scores = points[best], scores[best]
-        if not len(points):
-            return points, features.new_zeros(0, features.shape[1]), scores
-        (descriptors,), _ = self.network.desc_head(features, [points])
-        return points, descriptors, scores
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        net = self.network
+        levels = [net.block1(x)]
+        levels.append(net.block2(net.pool2(levels[-1])))
+        levels.append(net.block3(net.pool4(levels[-1])))
+        levels.append(net.block4(net.pool4(levels[-1])))
+        narrow = [net.conv1, net.conv2, net.conv3, net.conv4]
+        levels = [net.gate(each(level)) for each, level in zip(narrow, levels)]
+        spread = [nn.Identity(), net.upsample2, net.upsample8, net.upsample32]
+        first, *others = net.score_head
+        # A product with each pixel's features is the sum of one with each level's.
+        shares = first.weight.split(levels[0].shape[1], dim=1)
+        products = [nn.functional.conv2d(*pair) for pair in zip(levels, shares)]
+        scores = sum(each(product) for each, product in zip(spread, products))
+        for module in others:
+            scores = module(scores)
+        sides = [1, 2, 8, 32]
+        return torch.cat([*map(_laid_out, levels, sides), torch.sigmoid(scores)], dim=1)
 
 
-def _selu_(x: torch.Tensor) -> torch.Tensor:
-    """SELU in place, as ALIKED has it, but of functions that torch computes many at a time."""
+def _laid_out(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Each cell's channels over the pixels of its square, filled up by zeros."""
+    missing = -x.shape[1] % side**2
+    return nn.functional.pixel_shuffle(nn.functional.pad(x, (0, 0, 0, 0, 0, missing)), side)
+
+
+def _selu(x: torch.Tensor) -> torch.Tensor:
+    """SELU by what engines compute together with the product before it."""
     alpha, scale = 1.6732632423543772, 1.0507009873554805
-    negative = x.clamp(max=0).exp_().sub_(1).mul_(alpha * scale)
-    return x.relu_().mul_(scale).add_(negative)
+    return nn.functional.elu(x, alpha) * scale
+
+
+def _convolve_deformed(module: DeformableConv2d, x: torch.Tensor) -> torch.Tensor:
+    """The same numbers, by torchvision's operation, which engines know."""
+    most = torch._shape_as_tensor(x)[2:].max() / 4.0
+    offsets = module.offset_conv(x).clamp(-most, most)
+    convolution = module.regular_conv
+    return deform_conv2d(
+        x, offsets, convolution.weight, convolution.bias, padding=convolution.padding
+    )
 
 
 class LightGlueLayer(nn.Module):
