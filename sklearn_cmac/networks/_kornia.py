@@ -53,7 +53,7 @@ class AlikedMap(nn.Module):
                 module.forward = partial(_convolve_deformed, module)  # type: ignore[assignment]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        net = self.network
+        net: Any = self.network
         levels = [net.block1(x)]
         levels.append(net.block2(net.pool2(levels[-1])))
         levels.append(net.block3(net.pool4(levels[-1])))
