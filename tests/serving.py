@@ -1,4 +1,7 @@
-"""An index of scenes that the tests of its pages share."""
+"""An index of scenes that the tests of its pages share, and what visitors do there."""
+
+import time
+from io import BytesIO
 
 from PIL import Image
 
@@ -28,3 +31,35 @@ def make_served(place, scenes):
 def key_of(path):
     """By which key pages call a photo."""
     return digest_source(path.read_bytes())
+
+
+def browser(app, **headers):
+    """A visitor, and the server with it while it is entered."""
+    from starlette.testclient import TestClient
+
+    return TestClient(app, base_url="http://127.0.0.1", headers=headers)
+
+
+def as_file(pixels, form="PNG", **options):
+    content = BytesIO()
+    Image.fromarray(pixels).save(content, form, **options)
+    return content.getvalue()
+
+
+def form_of(client):
+    """What forms of the server's pages bring back."""
+    return client.get("/index?format=json").json()["form"]
+
+
+def send(client, address, *files, **fields):
+    sent = [("photo", file) for file in files]
+    return client.post(address, files=sent, data={"form": form_of(client), **fields})
+
+
+def wait_until_added(client):
+    for _ in range(300):
+        adding = client.get("/index?format=json").json()["adding"]
+        if adding["done"] == adding["total"] > 0:
+            return adding
+        time.sleep(0.02)
+    raise AssertionError("nothing is added")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from serving import key_of
+from serving import as_file, browser, form_of, key_of, send, wait_until_added
 
 from sklearn_cmac import Photo, Query
 from sklearn_cmac._progress import show_progress
@@ -41,22 +41,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 PAGES = ["/", "/?view=table", "/groups", "/index", "/nothing", "/photos/x", "/static/cmac.css"]
 
 
-def as_file(pixels, form="PNG", **options):
-    content = BytesIO()
-    Image.fromarray(pixels).save(content, form, **options)
-    return content.getvalue()
-
-
 @pytest.fixture
 def place(served, tmp_path):
     """A copy of them, to be changed."""
     shutil.copytree(served / "photos", tmp_path / "photos")
     shutil.copytree(served / "photos.cmac", tmp_path / "photos.cmac")
     return tmp_path
-
-
-def browser(app, **headers):
-    return TestClient(app, base_url="http://127.0.0.1", headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -69,24 +59,6 @@ def client(served):
 def changing(place):
     with browser(make_app(place / "photos.cmac")) as client:
         yield client
-
-
-def form_of(client):
-    return client.get("/index?format=json").json()["form"]
-
-
-def wait_until_added(client):
-    for _ in range(300):
-        adding = client.get("/index?format=json").json()["adding"]
-        if adding["done"] == adding["total"] > 0:
-            return adding
-        time.sleep(0.02)
-    raise AssertionError("nothing is added")
-
-
-def send(client, address, *files, **fields):
-    sent = [("photo", file) for file in files]
-    return client.post(address, files=sent, data={"form": form_of(client), **fields})
 
 
 # -- what is found --------------------------------------------------------------------------------

@@ -17,7 +17,14 @@ from sklearn_cmac.cli._care import (
 )
 from sklearn_cmac.cli._completion import completion_command
 from sklearn_cmac.cli._demo import demo_command
-from sklearn_cmac.cli._ending import debug_option, plain_warnings, status_of, stopped_by_signals
+from sklearn_cmac.cli._ending import (
+    Stopped,
+    debug_option,
+    end_at_once,
+    plain_warnings,
+    status_of,
+    stopped_by_signals,
+)
 from sklearn_cmac.cli._evaluate import evaluate_command
 from sklearn_cmac.cli._exchange import export_command, import_command
 from sklearn_cmac.cli._fit import fit_command
@@ -90,4 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit:  # of a shell's completion
             raise
         except BaseException as error:
-            return status_of(error, debug="--debug" in arguments)
+            status = status_of(error, debug="--debug" in arguments)
+            if argv is None and isinstance(error, Stopped) and error.at_once:
+                end_at_once(status)
+            return status

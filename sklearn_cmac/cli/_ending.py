@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -35,7 +35,18 @@ _SIGNALS = [
 
 
 class Stopped(Exception):
-    """A command that was stopped, and what has become of what it did."""
+    """A command that was stopped, and what has become of what it did.
+
+    Parameters
+    ----------
+    what : str
+    at_once : bool, default=False
+        Whether threads are at work that cannot be stopped, and are not to be waited for.
+    """
+
+    def __init__(self, what: str, at_once: bool = False):
+        super().__init__(what)
+        self.at_once = at_once
 
 
 class Closed(Exception):
@@ -49,11 +60,13 @@ class Command(click.Command):
     ----------
     when_stopped : callable
         Given the command's parameters, what has become of what it did.
+    at_once : bool, default=False
+        As for `Stopped`.
     """
 
-    def __init__(self, *args: Any, when_stopped: WhenStopped, **named: Any):
+    def __init__(self, *args: Any, when_stopped: WhenStopped, at_once: bool = False, **named: Any):
         super().__init__(*args, **named)
-        self.when_stopped = when_stopped
+        self.when_stopped, self.at_once = when_stopped, at_once
         self.params.append(debug_option())
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -64,7 +77,7 @@ class Command(click.Command):
         except BaseException as error:
             # Libraries may answer a signal in their midst with an error of their own.
             if isinstance(error, KeyboardInterrupt) or _asked:
-                raise Stopped(self.when_stopped(ctx.params)) from error
+                raise Stopped(self.when_stopped(ctx.params), self.at_once) from error
             raise
 
 
@@ -194,6 +207,14 @@ def status_of(error: BaseException, debug: bool) -> int:
     where = "" if debug else "; with --debug it shows where"
     _say(f"this is an error of cmac itself ({what}){where}. Please report it")
     return BROKEN
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End the process. At its usual end it waits for all threads, or they break off noisily."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or none
+            stream.flush()
+    os._exit(status)
 
 
 def _is_of_memory(error: BaseException) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -23,6 +26,7 @@ from sklearn_cmac.collection import is_kept
 @click.command(
     "serve",
     cls=Command,
+    at_once=True,
     when_stopped=lambda _: (
         "the index is whole, and photos that wait to be added are added at the next start"
     ),
@@ -92,12 +96,39 @@ def serve_command(
 def _run(app: Any, listener: socket.socket) -> None:
     import uvicorn
 
+    from sklearn_cmac.serve._connections import PromptProtocol
+
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False,
+        app, http=PromptProtocol, log_level="warning", access_log=False, server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=5, limit_concurrency=200,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    with _ended_by_hangup(server):
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def _ended_by_hangup(server: Any) -> Iterator[None]:
+    """SIGHUP ends a server as SIGTERM does, of which alone uvicorn knows."""
+    hangup = getattr(signal, "SIGHUP", None)
+    in_main = threading.current_thread() is threading.main_thread()
+    if hangup is None or not in_main or signal.getsignal(hangup) in (signal.SIG_IGN, None):
+        yield
+        return
+    heard = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        server.should_exit = True
+
+    before = signal.signal(hangup, end)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
+    for number in heard:
+        signal.raise_signal(number)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -130,10 +161,13 @@ def _called(host: str) -> str:
 
 
 def _address_of(name: str) -> str:
-    try:
+    """The address by which others reach this machine, or else its name."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
+        towards.connect(("192.0.2.1", 9))  # nothing is sent; it is an address of documentation
+        return towards.getsockname()[0]
+    with suppress(OSError):
         return socket.gethostbyname(name)
-    except OSError:
-        return name
+    return name
 
 
 def _in_address(host: str) -> str:

@@ -19,16 +19,21 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sklearn_cmac._printing import printable
 from sklearn_cmac.collection import DamageError, InUseError
-from sklearn_cmac.serve._links import Part
+from sklearn_cmac.serve._links import Part, wants_json
 from sklearn_cmac.serve._safety import same_secret
+from sklearn_cmac.store import FullDiskError
 
 _TITLES = {
     400: "This cannot be asked",
     403: "This is not allowed",
     404: "This is not here",
+    405: "This cannot be asked",
+    408: "This took too long",
     413: "This is too large",
+    415: "This cannot be asked",
     429: "This is too fast",
-    503: "Somebody else is writing",
+    503: "This is busy",
+    507: "The disk is full",
 }
 
 
@@ -115,13 +120,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def wants_json(request: Request) -> bool:
-    """Whether a program asks: by ``format=json``, or by what it accepts."""
-    accepted = request.headers.get("accept", "")
-    json_first = "application/json" in accepted and "text/html" not in accepted
-    return request.query_params.get("format") == "json" or json_first
-
-
 def _reason(error: Exception) -> tuple[int, str]:
     if isinstance(error, HTTPException):
         return error.status_code, error.detail
@@ -132,6 +130,10 @@ def _reason(error: Exception) -> tuple[int, str]:
     if isinstance(error, ValueError):  # PhotoError too
         return 400, str(error)
     warnings.warn(f"{type(error).__name__}: {error}", stacklevel=2)
+    if isinstance(error, FullDiskError):
+        return 507, "the disk of this server has no room for it"
+    if isinstance(error, OSError):
+        return 500, f"a file of this server cannot be read or written ({error.strerror})"
     return 500, f"an error of the server itself ({type(error).__name__})"
 
 

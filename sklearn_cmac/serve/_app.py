@@ -27,7 +27,7 @@ except ImportError as error:
 from sklearn_cmac._threads import one_thread
 from sklearn_cmac.collection import InUseError
 from sklearn_cmac.collection._catalogue import CatalogueEntry
-from sklearn_cmac.photos import Photo, PhotoError, Query
+from sklearn_cmac.photos import Photo, PhotoError, Query, digest_source
 from sklearn_cmac.search import RetrievalIndex, SearchResult, search_with_marks
 from sklearn_cmac.serve._answers import Answers, query
 from sklearn_cmac.serve._api import describe_api
@@ -35,18 +35,21 @@ from sklearn_cmac.serve._drawings import Polygons, answering_regions, draw, of_b
 from sklearn_cmac.serve._lent import LentPhotos
 from sklearn_cmac.serve._library import Background, Library
 from sklearn_cmac.serve._links import (
+    MOST_PAGES,
     MOST_RESULTS,
+    ORDERS,
     Ask,
     Part,
     read_ask,
     read_box,
+    read_choice,
     read_count,
     read_key,
     read_parts,
 )
 from sklearn_cmac.serve._pictures import PLACEHOLDER, SIZES, Pictures
 from sklearn_cmac.serve._safety import LOOPBACK, Guard, Rate, with_headers
-from sklearn_cmac.serve._uploads import Upload, keep, read_form
+from sklearn_cmac.serve._uploads import Room, Upload, keep, read_form
 
 _PER_PAGE = 60
 _FAILURES = 500
@@ -139,6 +142,7 @@ def make_app(
             HTTPException: pages.tell,
             ValueError: pages.tell,
             InUseError: pages.tell,
+            OSError: pages.tell,
             Exception: pages.tell,
         },
         lifespan=lifespan,
@@ -165,7 +169,8 @@ class Pages:
         # Photos are looked at while others search, and neither waits for who sends slowly.
         self._looking = CapacityLimiter(4)
         self._searching = CapacityLimiter(library.n_readers)
-        self._receiving = CapacityLimiter(2)
+        self._changing_at_once = CapacityLimiter(2)
+        self._room = Room()
 
     def routes(self) -> list[BaseRoute]:
         """All addresses."""
@@ -196,8 +201,15 @@ class Pages:
     ) -> Callable[[Request], Awaitable[Response]]:
         """An address that is read, in a thread."""
 
+        def find(request: Request) -> dict[str, Any] | Response:
+            self.library.check_same()
+            return read(request)
+
         async def endpoint(request: Request) -> Response:
-            found = await to_thread.run_sync(read, request, limiter=limiter or self._looking)
+            async with limiter or self._looking:
+                if await request.is_disconnected():  # who has gone meanwhile keeps nobody waiting
+                    return Response(status_code=400)
+                found = await to_thread.run_sync(find, request)
             if isinstance(found, Response):
                 return found
             return self.answers.page(request, name, found)
@@ -209,14 +221,20 @@ class Pages:
     ) -> Callable[[Request], Awaitable[Response]]:
         """An address that a form is sent to; what it changes says where to look next."""
 
+        def changed(fields: dict[str, str], files: list[Upload], key: str) -> str:
+            self.library.check_same()
+            return change(fields, files, key)
+
         async def endpoint(request: Request) -> Response:
-            async with self._receiving:
-                fields, files = await read_form(request)
+            with self._room.taking() as take:
+                fields, files = await read_form(request, take)
                 self.answers.check_form(fields)
                 if not self.rate.take(len(files)):
                     raise HTTPException(429, f"more than {_A_MINUTE} photos in a minute")
                 key = request.path_params.get("key", "")
-                place = await to_thread.run_sync(change, fields, files, key)
+                place = await to_thread.run_sync(
+                    changed, fields, files, key, limiter=self._changing_at_once
+                )
             return self.answers.moved(request, place)
 
         return endpoint
@@ -226,23 +244,26 @@ class Pages:
 
     async def tell(self, request: Request, error: Exception) -> Response:
         """Why a request has no answer."""
-        return with_headers(self.answers.refusal(request, error))
+        response = self.answers.refusal(request, error)
+        if isinstance(error, HTTPException):
+            response.headers.update(error.headers or {})  # such as which methods there are
+        return with_headers(response)
 
     # -- photos -------------------------------------------------------------------------------
 
     def _photos(self, request: Request) -> dict[str, Any]:
         asked = request.query_params
-        number = read_count(asked, "page", 1, 1_000_000)
-        name, newest = asked.get("name", "")[:200], asked.get("order") == "newest"
+        number = read_count(asked, "page", 1, MOST_PAGES)
+        name, order = asked.get("name", "")[:200], read_choice(asked, "order", ORDERS)
         start = (number - 1) * _PER_PAGE
-        entries, total = self.library.page(start, _PER_PAGE, name, newest)
+        entries, total = self.library.page(start, _PER_PAGE, name, order == "newest")
         return {
             "photos": [self._on_wall(entry) for entry in entries],
             "total": total,
             "page": number,
             "pages": max(1, -(-total // _PER_PAGE)),
             "name": name,
-            "order": "newest" if newest else "first",
+            "order": order,
             "parts": read_parts(asked),
         }
 
@@ -323,23 +344,19 @@ class Pages:
         if len(files) != 1:
             raise HTTPException(400, f"one photo is searched with at a time, got {len(files)}")
         (upload,) = files
-        key = self._looked_at(upload)
+        self._look_at(upload)
+        key = self.lent.put(upload.content, upload.name)
         return f"/photos/{key}{query(q=fields.get('parts', '').split())}"
 
-    def _looked_at(self, upload: Upload) -> str:
-        """The key of an uploaded photo that can be used, which is lent from now on.
+    def _look_at(self, upload: Upload) -> None:
+        """Make the picture of an uploaded photo, and find out thereby whether it can be used.
 
         Raises
         ------
         PhotoError
         """
-        key = self.lent.put(upload.content, upload.name)
-        try:
-            self.pictures.of(key, self._photo_of(key), "view")
-        except PhotoError:
-            self.lent.forget(key)
-            raise
-        return key
+        photo = Photo(upload.content, name=upload.name)
+        self.pictures.of(digest_source(upload.content), photo, "view")
 
     # -- searching ----------------------------------------------------------------------------
 
@@ -500,14 +517,14 @@ class Pages:
         self._check_writable()
         if not files:
             raise HTTPException(400, "no photo was chosen")
+        kept, refused = [], []
         for upload in files:
             try:
-                key = self._looked_at(upload)
-            except PhotoError as error:
-                self.library.refuse(upload.name, str(error))
-                continue
-            self.library.add(keep(self.library.uploads, upload))
-            self.lent.forget(key)
+                self._look_at(upload)
+                kept.append(keep(self.library.uploads, upload))
+            except (PhotoError, OSError) as error:  # no photo, or no room for it
+                refused.append((upload.name, str(error)))
+        self.library.add(kept, refused)
         return "/index"
 
     def _add_lent(self, fields: dict[str, str], files: list[Upload], key: str) -> str:
@@ -515,7 +532,7 @@ class Pages:
         lent = self.lent.get(read_key(key))
         if lent is None:
             raise _not_here(key)
-        self.library.add(keep(self.library.uploads, Upload(lent.content, lent.name)))
+        self.library.add([keep(self.library.uploads, Upload(lent.content, lent.name))])
         return "/index"
 
     def _remove(self, fields: dict[str, str], files: list[Upload], key: str) -> str:

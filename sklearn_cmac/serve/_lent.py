@@ -60,11 +60,6 @@ class LentPhotos:
             self._forget_old()
             return self._photos.get(key)
 
-    def forget(self, key: str) -> None:
-        """Let go of a photo."""
-        with self._lock:
-            self._photos.pop(key, None)
-
     def __len__(self) -> int:
         return len(self._photos)
 

@@ -13,11 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sklearn_cmac._progress import progress_told_to
-from sklearn_cmac.collection import InUseError
+from sklearn_cmac.collection import DamageError, InUseError
 from sklearn_cmac.collection._catalogue import (
     DESCRIBED,
     FAILED,
@@ -27,11 +28,14 @@ from sklearn_cmac.collection._catalogue import (
 )
 from sklearn_cmac.collection._database import Database
 from sklearn_cmac.collection._flat import CATALOGUE
-from sklearn_cmac.photos import Photo, PhotoError
+from sklearn_cmac.formats import readable_endings
+from sklearn_cmac.photos import Photo, PhotoError, digest_source, read_source
 from sklearn_cmac.search import RetrievalIndex
+from sklearn_cmac.serve._uploads import is_upload
 
 _Found = TypeVar("_Found")
 
+_PATIENCE = 5.0  # seconds at the end
 _AT_A_TIME = 8  # photos that are added before others may write, and pages tell how many there are
 
 
@@ -96,6 +100,7 @@ class Library:
         loud = [name for name in self.pipeline.get_params() if name.split("__")[-1] == "verbose"]
         self.pipeline.set_params(**dict.fromkeys(loud, 0))
         self._first, self._looking = first, threading.Lock()
+        self._identity = _identity(path / CATALOGUE)
         self._readers: queue.LifoQueue[RetrievalIndex | None] = queue.LifoQueue()
         for _ in range(n_readers):
             self._readers.put(None)  # opened when it is needed
@@ -114,11 +119,13 @@ class Library:
             return
         self._thread.start()
         if self.uploads.is_dir():
-            kept = sorted(str(path) for path in self.uploads.iterdir() if path.is_file())
-            known = {entry.path for entry in self.catalogue.of_paths(kept)}
-            for path in kept:
-                if os.path.normpath(os.path.abspath(path)) not in known:
-                    self.add(Path(path))
+            # What ends otherwise was written when the server was killed, and is no whole photo.
+            endings = readable_endings()
+            kept = [path for path in self.uploads.iterdir() if path.suffix in endings]
+            paths = sorted(str(path) for path in kept if path.is_file())
+            known = {entry.path for entry in self.catalogue.of_paths(paths)}
+            new = [path for path in paths if os.path.normpath(os.path.abspath(path)) not in known]
+            self.add([Path(path) for path in new])
 
     def warm_up(self) -> None:
         """Search once, so that networks are loaded before the first visitor asks."""
@@ -128,11 +135,14 @@ class Library:
                 index.search(Photo(entries[0].path), 1)
 
     def close(self) -> None:
-        """End after the photos that are being added now, and let go of all files."""
+        """End after the photos that are being added now, if that is soon, and let go of all files.
+
+        Those that are not are on the disk, and are added at the next start.
+        """
         self._ends = True
         if self._thread.is_alive():
             self._to_add.put(None)
-            self._thread.join()
+            self._thread.join(_PATIENCE)
         self.catalogue.close()
         self._first.close()
         while not self._readers.empty():
@@ -155,6 +165,20 @@ class Library:
             yield reader
         finally:
             self._readers.put(reader)
+
+    def check_same(self) -> None:
+        """That the index is the one that was opened.
+
+        Raises
+        ------
+        DamageError
+            If it was taken away, or replaced by another, which would be read in parts of both.
+        """
+        if _identity(self.path / CATALOGUE) != self._identity:
+            raise DamageError(
+                f"{self.path}: was taken away, or replaced by another index, since it was opened; "
+                "end the server, and start it again"
+            )
 
     def info(self) -> dict[str, Any]:
         """What the index says of itself."""
@@ -182,8 +206,14 @@ class Library:
         return None
 
     def is_there(self, entry: CatalogueEntry) -> bool:
-        """Whether the file of a photo is there, as it was described."""
-        return bool(entry.path) and (entry.size, entry.mtime) == file_facts(entry.path)
+        """Whether the file of a photo is there, with the content that was described.
+
+        One that is noted with another time, as after copying, is read once to find out.
+        """
+        size, mtime = file_facts(entry.path or None)
+        if size is None or mtime is None or (entry.size or size) != size:
+            return False
+        return mtime == entry.mtime or _digest_of(entry.path, size, mtime) == entry.id
 
     def name_of(self, entry: CatalogueEntry) -> str:
         """What pages call a photo: its path below the folder that all photos are in."""
@@ -231,37 +261,41 @@ class Library:
 
     # -- changing -----------------------------------------------------------------------------
 
-    def add(self, path: Path) -> None:
-        """Have a photo added when it is its turn."""
-        with self._counting:
-            self._begin_to_add()
-        self._to_add.put(path)
+    def add(self, paths: Sequence[Path], refused: Sequence[tuple[str, str]] = ()) -> None:
+        """Have photos added when it is their turn.
 
-    def refuse(self, name: str, reason: str) -> None:
-        """Tell that a photo is not added, and why."""
+        Parameters
+        ----------
+        paths : sequence of Path
+        refused : sequence of (str, str)
+            Names of those that were sent with them and are not added, and why.
+        """
         with self._counting:
-            self._begin_to_add()
-            self.adding.done += 1
-            self.adding.failed.append((name, reason.removeprefix(f"{name}: ")))
-
-    def _begin_to_add(self) -> None:
-        if self.adding.is_over:
-            self.adding = Adding()
-        self.adding.total += 1
+            if self.adding.is_over:
+                self.adding = Adding()
+            self.adding.total += len(paths) + len(refused)
+            self.adding.done += len(refused)
+            self.adding.failed += [(name, why.removeprefix(f"{name}: ")) for name, why in refused]
+        for path in paths:
+            self._to_add.put(path)
 
     def remove(self, key: str) -> list[str]:
         """Take all photos of a content out, and say their names.
 
         Files stay, but for those of photos that visitors added.
         """
-        entries = self.entries_of(key)
         with self._changing() as index:
+            entries = self.entries_of(key)  # not before, since others may remove it, too
             index.remove([entry.name for entry in entries])
-        own = self.uploads.absolute()
-        for entry in entries:
-            if entry.path and Path(entry.path).parent == own:
-                Path(entry.path).unlink(missing_ok=True)
+        self._forget([Path(entry.path) for entry in entries if entry.path])
         return [self.name_of(entry) for entry in entries]
+
+    def _forget(self, paths: Sequence[Path]) -> None:
+        """Delete those of the files that visitors sent."""
+        own = os.path.abspath(self.uploads)
+        for path in paths:
+            if os.path.dirname(os.path.abspath(path)) == own and is_upload(path):
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def _changing(self, timeout: float = 5.0) -> Iterator[RetrievalIndex]:
@@ -279,7 +313,7 @@ class Library:
             while len(paths) < _AT_A_TIME and not self._to_add.empty():
                 following = self._to_add.get()
                 if following is None:
-                    break
+                    return
                 paths.append(following)
             self._add(paths)
 
@@ -289,6 +323,9 @@ class Library:
             try:
                 with self._changing(timeout=0.5) as index:
                     report = index.add([str(path) for path in paths])
+                    unused = [name for name, _ in report.failed]
+                    index.remove(unused)
+                self._forget([Path(name) for name in unused])
             except InUseError as error:
                 adding.waiting = str(error)
                 continue
@@ -304,6 +341,24 @@ class Library:
             with self._counting:
                 adding.done += len(paths)
             return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a file is, whatever it is called; None of what is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of(path: str, size: int, mtime: int) -> str | None:
+    """The key of a file's content, None of what cannot be read; size and time tell it anew."""
+    try:
+        return digest_source(read_source(Photo(path)))
+    except PhotoError:
+        return None
 
 
 class Background(Generic[_Found]):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
+
+from starlette.requests import Request
 
 from sklearn_cmac.photos import Box
 
@@ -15,7 +17,9 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 MOST_PARTS = 8
 MOST_MARKS = 100
 MOST_RESULTS = 200
+MOST_PAGES = 1_000_000
 COMBINATIONS = ("mean", "max")
+ORDERS = ("first", "newest")
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,13 @@ class Ask:
         return replace(self, parts=left) if left else None
 
 
+def wants_json(request: Request) -> bool:
+    """Whether a program asks: by ``format=json``, or by what it accepts."""
+    accepted = request.headers.get("accept", "")
+    json_first = "application/json" in accepted and "text/html" not in accepted
+    return request.query_params.get("format") == "json" or json_first
+
+
 def read_ask(given: Any) -> Ask:
     """The search that an address or a form asks for.
 
@@ -108,9 +119,7 @@ def read_ask(given: Any) -> Ask:
             marks[read_key(name.removeprefix("mark-"))] = kind
     if len(marks) > MOST_MARKS:
         raise ValueError(f"at most {MOST_MARKS} results can be marked, got {len(marks)}")
-    combine = given.get("combine", "mean")
-    if combine not in COMBINATIONS:
-        raise ValueError(f"combine is one of {', '.join(COMBINATIONS)}, got {combine[:40]!r}")
+    combine = read_choice(given, "combine", COMBINATIONS)
     return Ask(
         tuple(dict.fromkeys(parts)),
         tuple(key for key, kind in marks.items() if kind == "right"),
@@ -131,6 +140,14 @@ def read_count(given: Mapping[str, str], name: str, usual: int, most: int) -> in
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise ValueError(f"{name} is a number from 1 to {most}, got {text[:40]!r}")
     return int(text)
+
+
+def read_choice(given: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """One of several words, or the first where none is given."""
+    word = given.get(name) or choices[0]
+    if word not in choices:
+        raise ValueError(f"{name} is one of {', '.join(choices)}, got {word[:40]!r}")
+    return word
 
 
 def _part(text: str) -> Part:

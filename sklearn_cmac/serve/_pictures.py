@@ -9,7 +9,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from sklearn_cmac.photos import Photo, read_source
+from sklearn_cmac.photos import Photo, PhotoError, digest_source, read_source
 from sklearn_cmac.pixels import decode, photo_size
 
 # Pixels of the long side.
@@ -76,12 +76,18 @@ class Pictures:
         Raises
         ------
         PhotoError
+            If it cannot be used, or its content is not that of the key: size and time of a file
+            are alike where a link was made to lead to another.
         """
         with self._lock:
             if (key, size) in self._kept:
                 self._kept.move_to_end((key, size))
                 return self._kept[key, size]
-        made = make_picture(photo, SIZES[size])  # two may make one at once, and nobody waits
+        content = read_source(photo)
+        if digest_source(content) != key:
+            raise PhotoError(f"{photo.name}: its file is another now.")
+        # Two may make one at once, and nobody waits.
+        made = make_picture(Photo(content, name=photo.name), SIZES[size])
         with self._lock:
             if (key, size) not in self._kept:
                 self._kept[key, size] = made

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import ipaddress
+import re
 import secrets
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+
+from sklearn_cmac.serve._links import wants_json
 
 Scope = Any
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\\\[\]]+)(:[0-9]{1,5})?")
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
@@ -64,7 +77,7 @@ class Guard:
 
     def __init__(self, app: Any, hosts: Collection[str], token: str | None = None):
         self.app, self.token = app, token
-        self.hosts = frozenset(host.lower() for host in hosts)
+        self.hosts = frozenset(_plain_address(host.lower()) for host in hosts)
         # Servers on two ports of a machine share cookies.
         self.cookie = f"cmac-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
 
@@ -84,40 +97,51 @@ class Guard:
                 message["headers"] = headers.raw
             await send(message)
 
-        refused = self._refusal(scope, Headers(scope=scope))
-        await (refused or self.app)(scope, receive, send_safely)
+        request = Request(scope)
+        try:
+            await (self._refusal(request) or self.app)(scope, receive, send_safely)
+        except CancelledError:  # the server ends, and what takes long is given up
+            await _refuse(request, 503, "the server was ended")(scope, receive, send_safely)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        if _name_in(headers.get("host", "")) not in self.hosts:
-            return _plain("this server is not called by that name; see --name", 421)
-        if _is_from_elsewhere(scope["method"], headers):
-            return _plain("this was asked by a page of another site", 403)
-        if self.token is not None and not self._knows_token(headers):
-            return self._welcome(scope)
+    def _refusal(self, request: Request) -> Response | None:
+        if not self._is_called(request):
+            return _refuse(request, 421, "this server is not called by that name; see --name")
+        if _is_from_elsewhere(request.method, request.headers):
+            return _refuse(request, 403, "this was asked by a page of another site")
+        if self.token is not None and not self._knows_token(request):
+            return self._welcome(request)
         return None
 
-    def _knows_token(self, headers: Headers) -> bool:
-        assert self.token is not None
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
-        except CookieError:
-            cookie = None
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer if scheme.lower() == "bearer" else cookie.value if cookie else ""
-        return same_secret(given, self.token)
+    def _is_called(self, request: Request) -> bool:
+        """Whether a request has a name of this server, or the address that it came to.
 
-    def _welcome(self, scope: Scope) -> Response:
+        No page is at an address but those of its server.
+        """
+        called = _name_in(request.headers.get("host", ""))
+        came_to, _ = request.scope.get("server") or ("", None)
+        return called in self.hosts or (_is_address(called) and called == _plain_address(came_to))
+
+    def _knows_token(self, request: Request) -> bool:
+        assert self.token is not None
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        cookie = request.cookies.get(self.cookie, "")
+        return same_secret(bearer if scheme.lower() == "bearer" else cookie, self.token)
+
+    def _welcome(self, request: Request) -> Response:
         """The cookie, for who brings the token in the address; it then leaves the address."""
         assert self.token is not None
-        asked = QueryParams(scope["query_string"])
+        asked = request.query_params
         others = [(name, value) for name, value in asked.multi_items() if name != "token"]
-        path = "/" + scope["path"].lstrip("/")  # two slashes would begin the name of a server
+        # Two slashes would begin the name of a server, and so would what browsers read as a slash.
+        path = "/" + quote(request.scope["path"].lstrip("/"))
         place = f"{path}?{urlencode(others)}" if others else path
-        if not same_secret(asked.get("token", ""), self.token):
-            again = place.replace("&", "&amp;").replace('"', "%22").replace("<", "%3C")
-            return HTMLResponse(_STRANGER.format(again=again), 401)
-        response = RedirectResponse(place, 303)
-        response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
+        if same_secret(asked.get("token", ""), self.token):
+            response: Response = RedirectResponse(place, 303)
+            response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
+        elif wants_json(request):
+            response = _refuse(request, 401, "a token is needed, as Authorization: Bearer TOKEN")
+        else:
+            response = HTMLResponse(_STRANGER.format(again=html.escape(place)), 401)
         return response
 
 
@@ -126,16 +150,35 @@ def same_secret(given: str, secret: str) -> bool:
     return secrets.compare_digest(given.encode(), secret.encode())
 
 
-def _plain(reason: str, status: int) -> Response:
+def _refuse(request: Request, status: int, reason: str) -> Response:
+    """Why, and nothing else: who is refused here is told nothing of the pages."""
+    if wants_json(request):
+        title = "This is not allowed" if status < 500 else "This is over"
+        return JSONResponse({"title": title, "reason": reason}, status)
     return PlainTextResponse(f"{reason}\n", status)
 
 
 def _name_in(host: str) -> str:
-    """The name of a Host header, without its port."""
+    """The name of a Host header, without its port; "" of what is none."""
+    found = _HOST.fullmatch(host.lower())
+    return _plain_address(found[1].strip("[]")) if found else ""
+
+
+def _plain_address(name: str) -> str:
+    """An address as browsers write it, and any other name as it is."""
+    if not _is_address(name):
+        return name
+    address = ipaddress.ip_address(name)
+    # One socket hears both kinds, and calls those of the old kind by the new one.
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _is_address(name: str) -> bool:
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        ipaddress.ip_address(name)
     except ValueError:
-        return ""
+        return False
+    return True
 
 
 def _is_from_elsewhere(method: str, headers: Headers) -> bool:
@@ -152,7 +195,7 @@ def _is_from_elsewhere(method: str, headers: Headers) -> bool:
         # ask it to tell nobody where it has been.
         return site != "same-origin"
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    return origin is not None and origin.lower().partition("://")[2] != headers["host"].lower()
 
 
 class Rate:
