@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from light import TRUST, make_light
+from light import TRUST, make_light, write_photos
 
+from sklearn_cmac import LearnedFeatureExtractor
 from sklearn_cmac.search import RetrievalIndex
 
 HERE = Path(__file__).parent
@@ -160,3 +161,48 @@ def test_a_file_system_that_is_full_loses_nothing(place, tmp_path):
         check_whole(place, there, gone)
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+# Keeps the features of photos that are there, then of new ones, and gives room back.
+KEEP = """
+import sys, pathlib
+from light import TRUST, write_photos
+from sklearn_cmac import LearnedFeatureExtractor
+from sklearn_cmac.search import RetrievalIndex
+path, photos = map(pathlib.Path, sys.argv[1:])
+extractor = LearnedFeatureExtractor(max_features=20)
+with RetrievalIndex.open(path, trust=TRUST, batch_size=2) as index:
+    index.update(photos)
+    extractor.fit_transform(index.names[:1])  # so that the network is there
+    print("ready", flush=True)
+    index.keep_features(extractor)
+    for n in range(3, 40):
+        (photos / f"{n - 3:04}.png").unlink()
+        write_photos(photos, [2 * n, 2 * n + 1])
+        index.update(photos)
+        index.compact()
+"""
+
+
+@pytest.mark.parametrize("seed", range(max(1, KILLS // 6)))
+def test_features_are_whole_or_found_again_after_a_kill(place, seed):
+    pytest.importorskip("kornia", reason="kornia is not installed: no learned features")
+    extractor = LearnedFeatureExtractor(max_features=20)
+    extractor.fit_transform(write_photos(place / "photos", range(6)))  # converts the network
+    process = start(place, KEEP)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(random.Random(seed).uniform(0, 2))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with RetrievalIndex.open(place / "photos.cmac", trust=TRUST) as index:
+        assert index.check() == []
+        index.update(place / "photos")
+        assert index.keep_features(extractor) == []
+        for name, expected in zip(index.names, extractor.transform(index.names)):
+            found = index.features(name)
+            np.testing.assert_array_equal(found.positions, expected.positions)
+            np.testing.assert_array_equal(found.descriptors, expected.descriptors)
+        index.compact()
+        assert index.check() == []
+        assert set(index._details.ids(extractor.kind)) == {entry.id for entry in index.entries()}
+    assert len(list((place / "photos.cmac").glob("local_*.bin"))) == 1

@@ -1,6 +1,7 @@
 """Local features that an index keeps: found once, as the extractor finds them, and used."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from sklearn_cmac import LearnedFeatureExtractor, LocalFeatureExtractor
 from sklearn_cmac.collection import DamageError, ExactEngine, describe_into
+from sklearn_cmac.collection._details import Details
 from sklearn_cmac.datasets import make_object_scenes
 from sklearn_cmac.persistence import save_pipeline
 from sklearn_cmac.search import RetrievalIndex, Retriever, SpatialVerification
@@ -199,3 +201,124 @@ def test_a_photo_that_is_gone_is_compared_by_what_is_kept(photos, extractor, tmp
         paths[1].unlink()
         after = index.compare(paths[0], index.names)
         assert [m.n_inliers for m in after] == [m.n_inliers for m in before]
+
+
+# -- what is damaged, or was ended in its midst -----------------------------------------------
+
+
+def damage(kept):
+    """Another byte among the first photo's features, whose id is returned."""
+    (file,) = kept.glob("local_*.bin")
+    content = bytearray(file.read_bytes())
+    content[100] ^= 255
+    file.write_bytes(content)
+    with opened(kept, read_only=True) as index:
+        ((id_, sentence),) = index._details.damaged()
+    assert str(file) in sentence
+    return id_
+
+
+def verified(extractor):
+    light = make_light()
+    verify = SpatialVerification(extractor, n_candidates=5)
+    return Retriever(light.pipeline, [*light.steps, ("verify", verify)]).fit([])
+
+
+def test_damaged_features_of_one_photo_stop_no_search(kept, photos, extractor):
+    damage(kept)
+    query = photos / "1.png"
+    with opened(kept, read_only=True) as index:
+        index.pipeline = verified(extractor)
+        with pytest.warns(UserWarning, match="local features are damaged.*keeps its rank"):
+            results = index.search(query, 5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # the next search does not say it again
+            again = index.search(query, 5)
+        assert [result.name for result in results] == [result.name for result in again]
+        assert len(results) == 5
+        assert [match is None for match in index.compare(query, index.names)].count(True) == 1
+
+
+def test_repair_lets_the_next_update_find_them_again(kept, photos, extractor):
+    damage(kept)
+    with opened(kept) as index:
+        (sentence,) = index.check(repair=True)
+        assert "is damaged" in sentence
+        assert index.check() == []
+        assert index.update(photos).n_described == 1
+        for path, expected in zip(index.names, extractor.transform(index.names)):
+            assert_same(index.features(path), expected)
+        assert index.check() == []
+
+
+def test_damage_spreads_not_when_room_is_given_back(kept, extractor):
+    id_ = damage(kept)
+    with opened(kept) as index:
+        database = index._details.database
+        for size in (10**9, 2**62):
+            database.all("UPDATE details SET size = ? WHERE id = ?", (size, id_))
+            with pytest.raises(DamageError, match="is damaged"):
+                index.compact()
+            assert [found for found, _ in index._details.damaged() if found != id_] == []
+        index.check(repair=True)
+        assert index.compact() > 0
+        assert index.check() == []
+        assert len(index._details.ids(extractor.kind)) == 4
+
+
+def test_who_reads_while_another_compacts_is_told_of_no_damage(kept, photos, monkeypatch):
+    with opened(kept, read_only=True) as reader, opened(kept) as writer:
+        writer.remove([writer.names[0]])
+        name = reader.names[-1]
+        expected = reader.features(name)
+        read, waiting = Details._read, [writer]
+
+        def compacted_before(self, *args):
+            while waiting:
+                waiting.pop().compact()
+            return read(self, *args)
+
+        monkeypatch.setattr(Details, "_read", compacted_before)
+        assert_same(reader.features(name), expected)
+
+
+def test_what_a_run_that_was_killed_kept_of_nobody_goes(kept, extractor):
+    with opened(kept) as index:
+        index._details.put(extractor.kind, {"of nobody": b"features"})
+        assert index.compact() == len(b"features")
+        assert len(index._details.ids(extractor.kind)) == 5
+
+
+def test_an_extractor_that_is_damaged_is_told_and_can_be_kept_again(kept, photos, extractor):
+    file = kept / f"{extractor.kind}.safetensors"
+    for harm in (file.unlink, lambda: file.write_bytes(b"damaged")):
+        harm()
+        with opened(kept) as index:
+            assert [str(file) in sentence for sentence in index.check()] == [True]
+            assert index.keep_features(extractor) == []
+            assert index.check() == []
+            assert index.features(index.names[0]) is not None
+
+
+def test_an_index_may_keep_those_of_several(kept, photos, extractor):
+    other = LearnedFeatureExtractor(max_features=30, max_size=128)
+    with opened(kept) as index:
+        index.keep_features(other)
+        assert [each.kind for each in index.extractors] == [extractor.kind, other.kind]
+    with opened(kept) as index:
+        assert [each.kind for each in index.extractors] == [extractor.kind, other.kind]
+        assert len(index.features(index.names[0], other)) == 30
+
+
+@pytest.mark.parametrize(
+    ("features", "error", "match"),
+    [
+        (LearnedFeatureExtractor(), TypeError, "put a single one into a list"),
+        ([LearnedFeatureExtractor(max_size=0)], ValueError, "'max_size' parameter"),
+        ([LearnedFeatureExtractor(kept="int4")], ValueError, "'kept' parameter"),
+    ],
+)
+def test_wrong_features_are_refused_before_anything_is_made(features, error, match, tmp_path):
+    with pytest.raises(error, match=match):
+        RetrievalIndex.create(tmp_path / "i.cmac", make_light(), features=features)
+    assert not (tmp_path / "i.cmac").exists()

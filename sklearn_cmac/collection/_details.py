@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sklearn_cmac._files import open_regular
 from sklearn_cmac.collection._arrays import ArrayFile
 from sklearn_cmac.collection._database import DamageError, Database
 from sklearn_cmac.collection._engine import Ids
@@ -24,6 +26,7 @@ _SCHEMA = """
     );
 """
 _LARGEST = 64_000_000  # bytes of a photo's regions; those of a large photo have 100,000
+_MOST_BYTES = 1 << 30  # of one content
 _BATCH = 1024  # contents that are copied at a time
 
 
@@ -58,26 +61,53 @@ class Details:
 
     def get(self, kind: str, id_: str) -> bytes | None:
         """What is kept, or None; a `DamageError` names the file if it is damaged."""
-        command = "SELECT start, size, checksum FROM details WHERE kind = ? AND id = ?"
+        # In one command, since another process may compact at any moment.
+        command = (
+            "SELECT start, size, checksum, coalesce(generation, 1), coalesce(end, 0) FROM details "
+            "LEFT JOIN detail_files USING (kind) WHERE kind = ? AND id = ?"
+        )
         found = self.database.all(command, (kind, id_))
         if not found:
             return None
-        file = self._file(kind, self._state(kind)[0])
-        start, size, sum_ = found[0]
-        self._check_place(id_, found[0])
-        content = file.rows(start + size)[start:].tobytes()
-        if zlib.crc32(content) != sum_:
-            raise DamageError(f"{file.path}: what is kept of photo {id_[:12]} is damaged")
+        *where, generation, end = found[0]
+        self._check_file(kind, generation, end)
+        try:
+            return self._read(kind, id_, where, generation, end)
+        except DamageError:
+            if self._state(kind)[0] == generation:
+                raise
+        return self.get(kind, id_)
+
+    def _read(self, kind: str, id_: Any, where: Sequence[Any], generation: int, end: int) -> bytes:
+        """The content of a place: start, size and checksum."""
+        if not _are_whole(*where):
+            raise DamageError(f"{self.database.path}: where photo {id_!r:.20} is kept is damaged")
+        start, size, sum_ = where
+        path = self._file(kind, generation).path
+        content = b""
+        if size <= min(_MOST_BYTES, end - start):
+            with suppress(FileNotFoundError), open_regular(path) as file:
+                file.seek(start)
+                content = file.read(size)
+        if len(content) != size or zlib.crc32(content) != sum_:
+            raise DamageError(f"{path}: what is kept of photo {str(id_)[:12]} is damaged")
         return content
 
-    def check(self) -> list[str]:
-        """A sentence for each content that is damaged."""
+    def damaged(self) -> list[tuple[str, str]]:
+        """The id of each content that is damaged, and a sentence on it; "" where all may be."""
         wrong = []
-        for kind, id_ in self.database.all("SELECT kind, id FROM details"):
+        kinds = self.database.all("SELECT kind FROM detail_files UNION SELECT kind FROM details")
+        for (kind,) in kinds:
             try:
-                self.get(kind, str(id_))
+                self._state(kind)
             except DamageError as error:
-                wrong.append(str(error))
+                wrong.append(("", str(error)))
+                continue
+            for id_ in self.ids(kind):
+                try:
+                    self.get(kind, id_)
+                except DamageError as error:
+                    wrong.append((id_, str(error)))
         return wrong
 
     def delete(self, ids: Ids) -> None:
@@ -87,25 +117,37 @@ class Details:
                 self.database.many("DELETE FROM details WHERE id = ?", [(id_,) for id_ in ids])
 
     def compact(self) -> int:
-        """Write files anew without what was replaced or deleted: how many bytes that was."""
+        """Write files anew without what was replaced or deleted: how many bytes that was.
+
+        What a run that was killed kept of photos that the catalogue does not know goes, too.
+        """
+        with self.database.transaction():
+            self.database.all(
+                "DELETE FROM details "
+                "WHERE NOT EXISTS (SELECT 1 FROM photos WHERE photos.id = details.id)"
+            )
         return sum(map(self._compact, self._kinds()))
 
     def _compact(self, kind: str) -> int:
         generation, end = self._state(kind)
-        old, new = self._file(kind, generation), self._file(kind, generation + 1)
+        new = self._file(kind, generation + 1)
         command = "SELECT id, start, size, checksum FROM details WHERE kind = ? ORDER BY start"
         found = self.database.all(command, (kind,))
-        content, rows, place = old.rows(end), [], 0
-        for id_, *where in found:
-            self._check_place(id_, where)
-        for part in (found[i : i + _BATCH] for i in range(0, len(found), _BATCH)):
-            new.write(place, np.concatenate([content[row[1] : row[1] + row[2]] for row in part]))
-            for id_, _, size, sum_ in part:
-                rows.append((kind, id_, place, size, sum_))
-                place += size
-        with self.database.transaction():
-            self.database.many("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?)", rows)
-            self._note(kind, generation + 1, place)
+        rows, place = [], 0
+        try:
+            for part in (found[i : i + _BATCH] for i in range(0, len(found), _BATCH)):
+                contents = [self._read(kind, id_, where, generation, end) for id_, *where in part]
+                new.write(place, np.frombuffer(b"".join(contents), np.uint8))
+                for (id_, *_, sum_), content in zip(part, contents):
+                    rows.append((kind, id_, place, len(content), sum_))
+                    place += len(content)
+            with self.database.transaction():
+                self.database.many("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?)", rows)
+                self._note(kind, generation + 1, place)
+        except BaseException:
+            if self._state(kind)[0] == generation:
+                new.path.unlink(missing_ok=True)  # on a full disk it would be in the way
+            raise
         for path in self.folder.glob(f"{kind}-*.bin"):
             if path != new.path:
                 path.unlink()
@@ -149,15 +191,14 @@ class Details:
             "SELECT generation, end FROM detail_files WHERE kind = ?", (kind,)
         )
         generation, end = found[0] if found else (1, 0)
-        self._check_name(kind)
-        if type(generation) is not int or type(end) is not int or min(generation, end) < 0:
-            raise DamageError(f"{self.database.path}: where its files of {kind} end is damaged")
+        self._check_file(kind, generation, end)
         return generation, end
 
-    def _check_place(self, id_: Any, numbers: Iterable[Any]) -> None:
-        """Start, size and checksum, which in a file of somebody else may be anything."""
-        if not all(type(number) is int and number >= 0 for number in numbers):
-            raise DamageError(f"{self.database.path}: where photo {id_!r:.20} is kept is damaged")
+    def _check_file(self, kind: Any, generation: Any, end: Any) -> None:
+        """A file's name and end, which in a catalogue of somebody else may be anything."""
+        self._check_name(kind)
+        if not _are_whole(generation, end):
+            raise DamageError(f"{self.database.path}: where its files of {kind} end is damaged")
 
     def _check_name(self, kind: Any) -> None:
         """Files are called by it, and so it is no path."""
@@ -186,7 +227,7 @@ class DetailsInMemory(Details):
     def get(self, kind: str, id_: str) -> bytes | None:
         return self._contents.get(kind, {}).get(id_)
 
-    def check(self) -> list[str]:
+    def damaged(self) -> list[tuple[str, str]]:
         return []
 
     def delete(self, ids: Ids) -> None:
@@ -202,6 +243,10 @@ class DetailsInMemory(Details):
 
     def _kinds(self) -> list[str]:
         return list(self._contents)
+
+
+def _are_whole(*numbers: Any) -> bool:
+    return all(type(number) is int and number >= 0 for number in numbers)
 
 
 def pack_regions(maps: Sequence[Regions]) -> bytes:

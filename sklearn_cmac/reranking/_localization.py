@@ -283,7 +283,7 @@ class Localization(RerankingStep):
         gone = set()
         for descriptors, (photo, asked) in zip(bar, asking.items()):
             if isinstance(descriptors, PhotoError):
-                tell_of(descriptors)
+                tell_of(descriptors, collection)
                 gone.add(photo)
                 descriptors = collection.engine.get([photo] * len(asked))
             for q, descriptor in zip(asked, descriptors):

@@ -167,9 +167,12 @@ def _work_or_error(work: Callable[[Any], Any], found: Any) -> Any:
         return error
 
 
-def tell_of(error: PhotoError, consequence: str = "It keeps its rank.") -> None:
-    """Say that a photo could not be looked at again."""
-    warnings.warn(f"{error} {consequence}", stacklevel=3)
+def tell_of(error: PhotoError, collection: Any, consequence: str = "It keeps its rank.") -> None:
+    """Say that a photo could not be looked at again: once, of a collection that remembers it."""
+    told: set[str] = getattr(collection, "told", set())
+    if str(error) not in told:
+        told.add(str(error))
+        warnings.warn(f"{error} {consequence}", stacklevel=3)
 
 
 def askers(candidates: Sequence[Sequence[str]]) -> dict[str, list[int]]:

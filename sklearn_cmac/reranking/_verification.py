@@ -465,7 +465,7 @@ class SpatialVerification(RerankingStep):
             If a query cannot be used.
         """
         found = self._look(_asking(queries), candidates, collection)
-        return _told(found, candidates, "It keeps its rank.")
+        return _told(found, candidates, collection, "It keeps its rank.")
 
     def probabilities_among(
         self, ids: Sequence[str], others: Sequence[Sequence[str]], collection: KeptPhotos
@@ -491,7 +491,8 @@ class SpatialVerification(RerankingStep):
             )
             return [task() for task in tasks]
 
-        return _told(self._look(ask, others, collection), others, "It is linked to none.")
+        found = self._look(ask, others, collection)
+        return _told(found, others, collection, "It is linked to none.")
 
     def _look(
         self,
@@ -509,7 +510,7 @@ class SpatialVerification(RerankingStep):
             left = [self._open(*each) for each in zip(found, candidates)]
             again = self.careful._look(ask, left, collection, thorough)
             for error in _errors(again):
-                tell_of(error, "What was found at first sight counts.")
+                tell_of(error, collection, "What was found at first sight counts.")
             for mine, looked in zip(found, again):
                 mine.update({k: v for k, v in looked.items() if not isinstance(v, PhotoError)})
         return found
@@ -680,11 +681,14 @@ def _errors(found: list[_Findings]) -> list[PhotoError]:
 
 
 def _told(
-    found: list[_Findings], candidates: Sequence[Sequence[str]], consequence: str
+    found: list[_Findings],
+    candidates: Sequence[Sequence[str]],
+    collection: KeptPhotos,
+    consequence: str,
 ) -> list[np.ndarray]:
     """Scores of candidates; photos that could not be looked at are told of."""
     for error in _errors(found):
-        tell_of(error, consequence)
+        tell_of(error, collection, consequence)
     return [_scores(*each) for each in zip(found, candidates)]
 
 

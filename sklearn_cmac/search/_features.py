@@ -20,12 +20,15 @@ def extractors_of(
 ) -> list[LearnedFeatureExtractor]:
     """What finds the local features to be kept, each once."""
     given = retriever.extractors if features is None else features
+    if isinstance(given, LearnedFeatureExtractor):
+        raise TypeError("features is a sequence of extractors; put a single one into a list")
     for extractor in given:
         if not isinstance(extractor, LearnedFeatureExtractor):
             raise TypeError(
                 f"features of a {type(extractor).__name__} cannot be kept; pass "
                 "LearnedFeatureExtractor objects"
             )
+        extractor._validate_params()
     found = [clone(extractor).set_params(store=None, verbose=0) for extractor in given]
     return list({extractor.kind: extractor for extractor in found}.values())
 

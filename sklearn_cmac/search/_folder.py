@@ -71,6 +71,17 @@ def retrieving(pipeline: Any) -> Retriever:
     return Retriever(FrozenEstimator(pipeline)).fit([])
 
 
+def damaged_files(folder: Path, kinds: Sequence[str]) -> list[str]:
+    """A sentence for each file that is damaged of those that say what was computed."""
+    wrong = []
+    for file in (folder / PIPELINE, *(folder / f"{kind}.safetensors" for kind in kinds)):
+        try:
+            read_manifest(file)
+        except (OSError, ValueError) as error:
+            wrong.append(str(error))
+    return wrong
+
+
 @contextmanager
 def damage_named(path: Path | None) -> Iterator[None]:
     """An engine lacks what the catalogue of an index has only where that is damaged."""

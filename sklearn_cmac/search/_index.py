@@ -59,6 +59,7 @@ from sklearn_cmac.search._folder import (
     PIPELINE,
     check_pipeline,
     damage_named,
+    damaged_files,
     described_by,
     or_removed,
     pipeline_in,
@@ -581,12 +582,14 @@ class RetrievalIndex:
         self._begin_to_write()
         (extractor,) = extractors_of(self._retriever, [extractor])
         kind, failed = extractor.kind, list[tuple[str, str]]()
+        if self.path is not None:
+            save_pipeline(extractor, self.path / f"{kind}.safetensors")
         if kind not in self._kinds:
+            extractors = [*self.extractors, extractor]
             if self.path is not None:
-                save_pipeline(extractor, self.path / f"{kind}.safetensors")
                 about = self._catalogue.about
                 self._catalogue.about = {**about, "features": [*self._kinds, kind]}
-            self._extractors = [*self.extractors, extractor]
+            self._extractors = extractors
         known = set(self._details.ids(kind))
         missing = {e.id: e.name for e in self._catalogue.entries(DESCRIBED) if e.id not in known}
         photos = self._photos
@@ -697,8 +700,9 @@ class RetrievalIndex:
         Warns
         -----
         UserWarning
-            If a step looks at photos again and one is not there any more: it keeps its rank. If
-            what is kept of one is damaged: it is not found.
+            If a step looks at photos again and one is not there any more, or the local features
+            that are kept of one are damaged: it keeps its rank, and is named once. If its vectors
+            are damaged: it is not found.
         """
         if n_results < 1:
             raise ValueError(f"n_results is at least 1, got {n_results}")
@@ -742,7 +746,8 @@ class RetrievalIndex:
         Returns
         -------
         list of SpatialMatch or None
-            None of photos whose features are not kept, and which are not there any more.
+            None of photos whose features are not kept, and which are not there any more, and of
+            those whose features are damaged.
 
         Raises
         ------
@@ -831,22 +836,24 @@ class RetrievalIndex:
         list of str
             A sentence for each file or photo.
         """
-        wrong = []
-        if self.path is not None:
-            try:
-                read_manifest(self.path / PIPELINE)
-            except (OSError, ValueError) as error:
-                wrong.append(str(error))
+        wrong = [] if self.path is None else damaged_files(self.path, self._kinds)
         try:
             wrong += self._catalogue.check()
         except DamageError as error:
             wrong.append(str(error))
-        wrong += self._details.check()
+        damaged = self._details.damaged()
+        wrong += [text for _, text in damaged]
         if isinstance(self._engine, FlatEngine):
             wrong += [text for text in self._engine.check(verbose) if text not in wrong]
-            if repair:
-                self._begin_to_write()
-                self._catalogue.distrust(self._engine.forget_damaged())
+        if repair and self._engine is not None:
+            self._begin_to_write()
+            gone = [id_ for id_, _ in damaged]
+            if isinstance(self._engine, FlatEngine):
+                gone += self._engine.forget_damaged()
+            # Of what is kept of a photo, all is found again together.
+            self._engine.delete(gone)
+            self._details.delete(gone)
+            self._catalogue.distrust(gone)
         return wrong
 
     def compact(self, verbose: bool = False) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sklearn_cmac.collection import Engine
 from sklearn_cmac.collection._catalogue import Catalogue, CatalogueEntry, file_facts
+from sklearn_cmac.collection._database import DamageError
 from sklearn_cmac.collection._details import Details
 from sklearn_cmac.collection._engine import Ids
 from sklearn_cmac.local import LocalFeatures
@@ -26,6 +27,11 @@ class IndexedPhotos:
     items : mapping from str to photo
         By name, those that are in no file.
     details : Details
+
+    Attributes
+    ----------
+    told : set of str
+        Why photos could not be looked at, as far as that was said.
     """
 
     def __init__(
@@ -33,10 +39,13 @@ class IndexedPhotos:
     ):
         self.catalogue, self.engine, self.items = catalogue, engine, items
         self.details = details
+        self.told: set[str] = set()
 
     def with_engine(self, engine: Engine) -> IndexedPhotos:
         """As for `Collection`."""
-        return IndexedPhotos(self.catalogue, engine, self.items, self.details)
+        other = IndexedPhotos(self.catalogue, engine, self.items, self.details)
+        other.told = self.told
+        return other
 
     def photo(self, id_: str) -> Item:
         """A photo of an id, or a `PhotoError` if it is nowhere to be seen any more."""
@@ -60,8 +69,18 @@ class IndexedPhotos:
         return self._of(id_)[0].name
 
     def features(self, id_: str, extractor: Any) -> LocalFeatures | None:
-        """Local features that are kept of a photo, if this extractor found them."""
-        return self.details.features(id_, extractor, self.name(id_))
+        """Local features that are kept of a photo, if this extractor found them.
+
+        A `PhotoError` if they are damaged: those of other photos are not.
+        """
+        name = self.name(id_)
+        try:
+            return self.details.features(id_, extractor, name)
+        except DamageError as error:
+            raise PhotoError(
+                f"{name}: its local features are damaged ({error}); check the index with repair, "
+                "and update it."
+            ) from error
 
     def only_id(self, position: int | None) -> str | None:
         """The id of a photo that has no copy here; None of others, and of none."""
