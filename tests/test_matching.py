@@ -1,6 +1,7 @@
 """Matching local features and the map of the plane: by hand, and against scikit-image."""
 
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
@@ -52,10 +53,13 @@ def matches_by_hand(query, photo, least):
     return expected
 
 
-@pytest.mark.parametrize("block", [1, 70, 300, 1 << 21])
-def test_matches_are_each_others_nearest_and_near_enough(rng, monkeypatch, block):
+@pytest.mark.parametrize(
+    ("block", "most"), [(1, 1), (70, 30), (300, 1 << 25), (1 << 21, 100), (1 << 21, 1 << 25)]
+)
+def test_matches_are_each_others_nearest_and_near_enough(rng, monkeypatch, block, most):
     """Of many photos at once, whatever their number of features and of blocks."""
     monkeypatch.setattr(_matching, "_BLOCK", block)
+    monkeypatch.setattr(_matching, "_MOST", most)
     query = unit(rng.standard_normal((12, 8)))
     noisy = unit(query[rng.permutation(12)] + 0.2 * rng.standard_normal((12, 8)))
     photos = [unit(rng.standard_normal((9, 8))), noisy, noisy[:0], noisy[:1], query]
@@ -71,6 +75,17 @@ def test_of_features_that_are_equally_near_the_first_counts():
     query = np.eye(3)[[0, 0, 1]]
     photo = np.eye(3)[[2, 1, 1, 0]]
     assert match_nearest(query, [photo])[0].tolist() == [[0, 3], [2, 1]]
+
+
+def test_features_without_end_take_no_memory_without_end(rng):
+    """Of 12,000 features in two photos, all similarities take 576 MB."""
+    many = unit(rng.standard_normal((12_000, 8)).astype(np.float32))
+    tracemalloc.start()
+    (pairs,) = match_nearest(many, [many[::-1]], 0.9999)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert pairs.sum(axis=1).tolist() == [len(many) - 1] * len(many)
+    assert most < 300e6
 
 
 def test_nothing_matches_nothing():

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn_cmac._threads import one_thread
 
 _BLOCK = 1 << 21  # similarities that are looked at together: 8 MB
+_MOST = 1 << 25  # those of one photo, which is not cut, with some features of the query
 
 
 def match_nearest(
@@ -43,10 +44,8 @@ def match_nearest(
     found: list[np.ndarray] = []
     with one_thread():
         for some in _blocks(photos, _BLOCK // max(len(query), 1)):
-            similar = query @ np.concatenate(some).T
+            rows, columns, values = _near(query, np.concatenate(some), min_similarity)
             # Few are near enough, so what follows is quick.
-            rows, columns = np.divmod(np.flatnonzero(similar > min_similarity), similar.shape[1])
-            values = similar[rows, columns]
             ends = np.cumsum([0, *map(len, some)])
             of_photo = np.searchsorted(ends, columns, side="right") - 1
             # A row of the block is a feature of the query, for each photo anew.
@@ -56,6 +55,20 @@ def match_nearest(
                 mine = best & (of_photo == i)
                 found.append(np.stack([rows[mine], columns[mine] - start], axis=1))
     return found
+
+
+def _near(
+    query: np.ndarray, photo: np.ndarray, min_similarity: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions in both of descriptors that are near enough, row by row, and how near they are."""
+    at_once = max(_MOST // max(len(photo), 1), 1)
+    found = []
+    for start in range(0, max(len(query), 1), at_once):
+        similar = query[start : start + at_once] @ photo.T
+        rows, columns = np.divmod(np.flatnonzero(similar > min_similarity), len(photo))
+        found.append((rows + start, columns, similar[rows, columns]))
+    rows, columns, values = (np.concatenate(part) for part in zip(*found))
+    return rows, columns, values
 
 
 def _blocks(photos: Sequence[np.ndarray], most: int) -> Iterator[list[np.ndarray]]:
