@@ -10,6 +10,7 @@ import pytest
 
 from sklearn_cmac import ConvFeatureExtractor, formats
 from sklearn_cmac.cli import main
+from sklearn_cmac.networks import _detectors as detectors
 from sklearn_cmac.search import RetrievalIndex
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
@@ -237,7 +238,9 @@ def test_a_shell_is_told_how_to_complete(capsys):
     assert "_CMAC_COMPLETE=bash_complete" in capsys.readouterr().out
 
 
-def test_an_index_without_local_features_gets_them_and_verifies_by_them(place, tmp_path):
+def test_an_index_without_local_features_gets_them_and_verifies_by_them(
+    place, tmp_path, monkeypatch, capsys
+):
     pytest.importorskip("kornia", reason="kornia is not installed: no learned features")
     photos, bare = place / "photos", tmp_path / "bare.cmac"
     assert run("index", photos, "--index", bare, *QUICK, "--features", "none") == 0
@@ -251,3 +254,11 @@ def test_an_index_without_local_features_gets_them_and_verifies_by_them(place, t
         (result,) = index.search(index.names[0], 1)
         assert result.name == index.names[0]
         assert result.probability > 0.9
+    query = next(photos.glob("*.png"))
+    # Where nothing can verify, what needs none of that works.
+    monkeypatch.setattr(detectors, "kornia_version", lambda: ())
+    assert run("search", bare, query) == 2
+    assert "pip install 'sklearn-cmac[verify]'" in complaint(capsys)
+    assert run("search", bare, query, "--fast") == 0
+    assert run("search", bare, query, "--rerank", "matching") == 0
+    assert run("index", photos, "--index", bare, "--features", "none") == 0

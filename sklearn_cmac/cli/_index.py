@@ -167,6 +167,8 @@ def index_command(
 
 def _keep_features(index: RetrievalIndex, extractors: Sequence[LearnedFeatureExtractor]) -> None:
     """Find local features of all photos, and verify by them from now on."""
+    if not extractors:
+        return
     for extractor in extractors:
         failed = index.keep_features(extractor, verbose=True)
         print_lines(*(reason for _, reason in failed), err=True)

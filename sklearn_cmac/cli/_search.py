@@ -152,7 +152,7 @@ def search_command(
                 _look_through(index, folder)
                 features.set_params(store=store or scratch)
             if rerank or expand or effort:
-                kept = index.extractors
+                kept = index.extractors if effort == BEST else []  # else nothing is verified
                 index.pipeline = with_steps(index.pipeline, rerank, expand, effort, kept)
             results = index.search(asked, n_results, below=below)
             _print(results, as_json)
