@@ -68,3 +68,6 @@ def import_command(arrays: Path, index: Path, trust: Sequence[str], vectors: str
     """Make INDEX, a folder that is new or empty, of what cmac export wrote into ARRAYS."""
     with read_arrays(arrays, index, vectors, trust, verbose=True) as made:
         print_lines(f"{index}: {len(made)} photos")
+        if made.info()["local features"]:
+            told = "local features are not among the arrays; cmac index --features finds them again"
+            print_lines(told, err=True)

@@ -43,7 +43,8 @@ def write_arrays(index: RetrievalIndex, folder: str | os.PathLike[str], table: s
         Empty or not there yet. It gets ``descriptors.npy`` (n, D); of an index with regions
         ``regions.npy`` (R, D), ``region_weights.npy`` (R,) and ``region_starts.npy`` (n + 1,), so
         that row i has the regions from ``region_starts[i]`` on; the table ``photos``, in which
-        copies of a photo have one row; the pipeline; and ``export.json``.
+        copies of a photo have one row; the pipeline; and ``export.json``. Local features are left
+        out: `RetrievalIndex.keep_features` finds them again.
     table : {"csv", "parquet"}, default="csv"
         Where a name is no UTF-8, "csv" has its bytes, and in "parquet" all names are bytes.
         "parquet" needs pandas and pyarrow: ``pip install sklearn-cmac[parquet]``.
