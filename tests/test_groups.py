@@ -285,13 +285,18 @@ def test_an_index_without_photos_has_no_groups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"n_neighbors": 0}, {"min_size": 0}, {"min_probability": 0}, {"strong_probability": 1.1}],
+    ("name", "value"),
+    [
+        ("n_neighbors", 0),
+        ("min_size", 0),
+        ("min_probability", 0),
+        ("strong_probability", 1.1),
+        ("min_width", float("nan")),
+    ],
 )
-def test_numbers_out_of_range_are_refused(kept, wrong):
-    (name,) = wrong
+def test_numbers_out_of_range_are_refused(kept, name, value):
     with opened(kept) as index, pytest.raises(ValueError, match=f"{name} is"):
-        find_groups(index, **wrong)
+        find_groups(index, **{name: value})
 
 
 # -- on the command line ----------------------------------------------------------------------

@@ -270,6 +270,8 @@ def find_groups(
     ):
         if not 0 < probability <= 1:
             raise ValueError(f"{name} is above 0 and at most 1, got {probability}")
+    if not min_width >= 0:
+        raise ValueError(f"min_width is at least 0, got {min_width}")
     entries: dict[str, list[CatalogueEntry]] = defaultdict(list)
     for entry in sorted(index.entries(DESCRIBED), key=attrgetter("id", "name")):
         entries[entry.id].append(entry)
