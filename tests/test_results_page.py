@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from importlib.resources import files
 from urllib.parse import unquote_to_bytes, urlparse
@@ -182,6 +183,14 @@ def test_a_photo_that_is_gone_is_still_told(index, query, tmp_path):
     assert "not there any more" in page.text
 
 
+def test_behind_the_first_photos_pictures_are_smaller(index, query, tmp_path):
+    """A page of 565 photos had 38 MB."""
+    Image.new("RGB", (800, 600)).save(tmp_path / "x.png")
+    results = [SearchResult(f"{i}", 0.5, str(tmp_path / "x.png")) for i in range(61)]
+    _, _, found = describe_results(index, query, results, {})
+    assert [found[i].image.width for i in (0, 59, 60)] == [560, 560, 280]
+
+
 def test_a_search_in_memory_has_a_page(tmp_path):
     pixels = [np.full((24, 32, 3), 25 * i, np.uint8) for i in range(3)]
     index = RetrievalIndex(make_light())
@@ -243,6 +252,23 @@ def test_the_line_is_on_the_page_with_its_reason(index, query, tmp_path):
     assert "No photo stands out from the others" in text_of(path)
     write_results(path, index, query, results[:3])
     assert '<details class="more"' not in path.read_text()
+
+
+def test_likeness_does_not_end_where_the_page_does(index, query, tmp_path):
+    """Of 32 photos 4 stand out, and 2 of these are shown."""
+    path, results = tmp_path / "page.html", index.search(query, 10)
+    likeness = scored(results, [0.9, 0.9, 0.8, 0.8, *np.linspace(0.3, 0.1, 28)])
+    write_results(path, index, query, results[:2], likeness=likeness)
+    assert "Likeness may go on behind these" in text_of(path)
+    assert "ends here" not in text_of(path)
+
+
+def test_the_photos_of_the_median_are_those_that_count(index, query, tmp_path):
+    """The 20 behind them were scored by another step."""
+    path, results = tmp_path / "page.html", index.search(query, 10)
+    likeness = scored(results, [0.9, *[0.1] * 11, *[0.5] * 20])
+    write_results(path, index, query, results, likeness=likeness)
+    assert "above the median of 12 photos" in text_of(path)
 
 
 def test_verified_photos_are_above_the_line(index, query, tmp_path):
@@ -307,3 +333,31 @@ def test_text_stands_out_from_its_ground_in_light_and_dark():
             for ground in ("page", "card", "mat"):
                 darker, lighter = sorted([colors[text], colors[ground]])
                 assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)
+
+
+def test_a_page_is_printed_as_it_is_seen_and_a_long_name_leaves_room(index, query, tmp_path):
+    """From a dark screen, text was printed in light grey; the score stood upright beside the name,
+    a figure a line."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: sklearn-cmac[test]"
+    )
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), "")
+    if not chromium:
+        pytest.skip("no Chromium: install chromium")
+    (result,) = index.search(query, 1)
+    results = [result.changed(name="a" * 200, path=str(tmp_path / ("a" * 200)), regions=None)]
+    write_results(tmp_path / "page.html", index, query, [result, *results])
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme="dark", viewport={"width": 320, "height": 640})
+        page.goto((tmp_path / "page.html").as_uri())
+        score = page.locator(".score").nth(1).bounding_box()
+        assert score["height"] < 30 < score["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        color = "getComputedStyle(document.body).color"
+        assert page.evaluate(color) == "rgb(236, 236, 234)"
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate(color) == "rgb(28, 28, 26)"
+        kept = "getComputedStyle(document.querySelector('.number')).printColorAdjust"
+        assert page.evaluate(kept) == "exact"
+        browser.close()

@@ -64,6 +64,20 @@ def address_of(path: str) -> str:
     return Path(os.path.abspath(path)).as_uri() if path else ""
 
 
+def of_one_kind(scores: ArrayLike) -> np.ndarray:
+    """Scores of a ranking up to the first that is no number, or higher than the one before it.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.inspection._captions import of_one_kind
+    >>> of_one_kind([0.9, 0.4, 0.7, 0.6])
+    array([0.9, 0.4])
+    """
+    found = np.asarray(scores, float)
+    ends = np.flatnonzero(np.isnan(found) | (np.diff(found, prepend=np.inf) > 0))
+    return found[: ends[0]] if len(ends) else found
+
+
 def count_outlying(scores: ArrayLike) -> int | None:
     """How many of the first photos of a ranking stand out of the others by their score.
 
@@ -91,9 +105,7 @@ def count_outlying(scores: ArrayLike) -> int | None:
     >>> count_outlying([0.9, 0.8, 0.2, 0.19, 0.18, 0.17, 0.16, 0.15, 0.14])
     2
     """
-    found = np.asarray(scores, float)
-    ends = np.flatnonzero(np.isnan(found) | (np.diff(found, prepend=np.inf) > 0))
-    found = found[: ends[0]] if len(ends) else found
+    found = of_one_kind(scores)
     if len(found) < _FEWEST:
         return None
     middle = np.median(found)

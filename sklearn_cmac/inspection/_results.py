@@ -17,6 +17,7 @@ from sklearn_cmac.inspection._captions import (
     count_outlying,
     distinguishing_paths,
     file_of,
+    of_one_kind,
     say_match,
 )
 from sklearn_cmac.inspection._outlines import Outline, box_outline, numbered_outlines
@@ -28,6 +29,7 @@ from sklearn_cmac.search import RetrievalIndex, SearchResult
 _N_REGIONS = 5  # of the query that are numbered
 _N_SHOWN = 3  # of them on each photo
 _SIDE = 560  # pixels of a picture's long side
+_N_LARGE, _SMALL = 60, 280  # pictures of that size, and pixels of those behind them
 
 
 class Pair(NamedTuple):
@@ -187,7 +189,7 @@ def _found_photo(
     rank: int, result: SearchResult, caption: str, photo: Item, asked: Figure
 ) -> FoundPhoto:
     """A photo with its object outlined, if its local features were verified."""
-    image, size = _look_at(photo)
+    image, size = _look_at(photo, _SIDE if rank <= _N_LARGE else _SMALL)
     score = "" if math.isnan(result.score) else f"{result.score:.3f}"
     found = FoundPhoto(image, caption, size=size, address=address_of(result.path))
     found.rank, found.score, found.meaning = rank, score, "similar as a whole"
@@ -267,25 +269,28 @@ def _told_apart(
     likeness: Sequence[SearchResult],
 ) -> tuple[Sequence[FoundPhoto], Sequence[FoundPhoto], str]:
     """The photos that are like the query, the others, and what tells them apart."""
-    n_outlying = count_outlying([result.score for result in likeness])
+    scores = of_one_kind([result.score for result in likeness])
+    n_outlying = count_outlying(scores)
     if n_outlying is None:
         return found, [], ""
     outlying = {result.name for result in likeness[:n_outlying]}
     like = [each.verified or r.name in outlying for each, r in zip(found, results)]
     similar = [each for each, is_like in zip(found, like) if is_like]
     others = [each for each, is_like in zip(found, like) if not is_like]
-    why = "Likeness ends here. " if similar else "No photo stands out from the others. "
-    why += (
-        "Above this line are photos that score more than 3.5 robust standard deviations above the "
-        f"median of {len(likeness)} photos, by Iglewicz and Hoaglin's rule for outliers, or whose "
-        "points verify them."
+    rule = (
+        f"score more than 3.5 robust standard deviations above the median of {len(scores)} photos, "
+        "by Iglewicz and Hoaglin's rule for outliers, or by their points probably show the object."
     )
-    return similar, others, why
+    if not others:
+        return similar, [], f"Likeness may go on behind these: all photos that are shown {rule}"
+    if not similar:
+        return [], others, f"No photo stands out from the others: none {rule}"
+    return similar, others, f"Likeness ends here: above this line are photos that {rule}"
 
 
-def _look_at(photo: Item) -> tuple[Any, tuple[int, int] | None]:
-    """A photo's picture and its size; none of what is not there any more."""
+def _look_at(photo: Item, side: int) -> tuple[Any, tuple[int, int] | None]:
+    """A photo's picture and its size; none of what is gone or damaged."""
     try:
-        return open_photo(photo, _SIDE)
+        return open_photo(photo, side)
     except PhotoError:
         return None, None
