@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from light import Tiles, make_light
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -70,6 +71,20 @@ def test_an_estimator_ranks_what_is_drawn(photos):
     assert len(display.ax_.images) == 3 + 1  # and the query
     plain = RankingDisplay.from_estimator(light.pipeline_, photos[1], photos, n_results=1)
     np.testing.assert_array_equal(plain.images_[0].get_array(), photos[1].source)
+
+
+def test_each_photo_has_its_mark_and_score(photos):
+    """Photos without a mark were left out, without a word."""
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[6, 1\]"):
+        RankingDisplay(photos, right=[True]).plot()
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[6, 2\]"):
+        RankingDisplay(photos, scores=[0.5, 0.25]).plot()
+    assert RankingDisplay(photos[:1], scores=[np.nan]).plot().texts_[0].get_text() == "– 1"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_ranking_may_be_empty(photos):
+    assert RankingDisplay.from_predictions([], photos).images_ == []
 
 
 # -- maps ---------------------------------------------------------------------------------------
@@ -182,6 +197,8 @@ def test_curves_of_queries_are_averaged_and_the_legend_has_their_map():
     assert display.line_.get_label() == f"X (mAP = {100 * score:.1f})"
     with pytest.raises(ValueError, match="1 rankings for 2 queries"):
         PrecisionRecallDisplay.from_predictions([[0]], relevance)
+    with pytest.raises(ValueError, match="there are no rankings"):
+        PrecisionRecallDisplay.from_predictions([], [])
 
 
 def test_the_curve_of_an_estimator_is_that_of_its_rankings(photos):
@@ -227,6 +244,67 @@ def test_one_parameter_gives_a_line(search):
     assert display.image_ is None
     with pytest.raises(ValueError, match="'b' was not searched over"):
         ScoreSurfaceDisplay.from_predictions(found, y="b")
+
+
+def x_labels(display):
+    return [label.get_text() for label in display.ax_.get_xticklabels()]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([10, 1, 5], ["1", "5", "10"]),
+        (np.logspace(-5, 1, 3), ["1e-05", "0.01", "10"]),
+        ([np.float32(0.5), np.int64(2)], ["0.5", "2"]),
+        (["b", "a"], ["b", "a"]),
+        ([None, True, 0.5], ["None", "True", "0.5"]),
+        ([GridRegions(2), GridRegions(1)], ["GridRegions(n_levels=2)", "GridRegions(n_levels=1)"]),
+        ([np.mean, KNeighborsClassifier], ["mean", "KNeighborsClassifier"]),
+        (["x" * 99], ["x" * 39 + "…"]),
+    ],
+)
+def test_values_are_in_order_and_short(values, labels):
+    """Of numbers as they grow, of others as they came."""
+    found = {"params": [{"a": value} for value in values], "mean_test_score": [0.5] * len(values)}
+    assert x_labels(ScoreSurfaceDisplay.from_predictions(found)) == labels
+
+
+def test_a_score_stays_with_its_value():
+    found = {"params": [{"a": 10}, {"a": 1}], "mean_test_score": [0.75, 0.5]}
+    assert ScoreSurfaceDisplay.from_predictions(found).line_.get_ydata().tolist() == [50, 75]
+
+
+def test_settings_of_a_list_of_grids_are_drawn_where_they_have_both_parameters():
+    found = {"params": [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 2, "c": 9}]}
+    found["mean_test_score"] = [0.5, 0.25, 0.75]
+    display = ScoreSurfaceDisplay.from_predictions(found)
+    assert [text.get_text() for text in display.texts_] == ["50.0", "25.0"]
+    line = ScoreSurfaceDisplay.from_predictions(
+        {"params": [{"a": 1}, {"a": 2}, {"c": 3}], "mean_test_score": [0.5, 0.25, 1]}
+    )
+    assert line.line_.get_ydata().tolist() == [50, 25]
+
+
+@pytest.mark.filterwarnings("error")
+def test_fits_that_failed_have_no_score():
+    found = {"params": [{"a": 1, "b": 1}, {"a": 2, "b": 2}], "mean_test_score": [np.nan, 0.25]}
+    display = ScoreSurfaceDisplay.from_predictions(found)
+    assert [text.get_text() for text in display.texts_] == ["25.0"]
+    found["mean_test_score"] = [np.nan, np.nan]
+    assert ScoreSurfaceDisplay.from_predictions(found).texts_ == []
+
+
+@pytest.mark.parametrize(
+    ("params", "axes"), [({}, {}), ({"a": 1}, {"y": "a"}), ({"a": 1, "b": 1}, {"x": "a", "y": "a"})]
+)
+def test_a_surface_needs_parameters(params, axes):
+    with pytest.raises(ValueError, match="x and y are two of the parameters searched over"):
+        ScoreSurfaceDisplay.from_predictions({"params": [params], "mean_test_score": [1]}, **axes)
+
+
+def test_a_search_is_fitted_before_it_is_drawn():
+    with pytest.raises(NotFittedError):
+        ScoreSurfaceDisplay.from_estimator(GridSearchCV(KNeighborsClassifier(), {}))
 
 
 def test_the_picture_of_tuning_is_the_surface(search):

@@ -177,9 +177,11 @@ class PrecisionRecallDisplay:
         Raises
         ------
         ValueError
-            If there are not as many rankings as queries.
+            If there are no rankings, or not as many as queries.
         """
         rankings = [list(ranking) for ranking in rankings]
+        if not rankings:
+            raise ValueError("there are no rankings to draw")
         scores = evaluate_rankings(rankings, relevance)
         n_levels = None if len(rankings) == 1 else _LEVELS
         precision = np.mean(

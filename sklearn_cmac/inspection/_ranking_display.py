@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_consistent_length
 
 from sklearn_cmac.inspection._axes import COLOR, SIGN, axes_for
 from sklearn_cmac.inspection._overlay import draw_box, open_photo
@@ -168,9 +169,15 @@ class RankingDisplay:
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If there are not as many marks or scores as photos.
         """
+        check_consistent_length(self.photos, self.right, self.scores)
         n_before = self.query is not None
-        n = len(self.photos) + n_before
+        n = max(1, len(self.photos) + n_before)
         self.ax_ = axes_for(ax, (1.7 * n, 2.1))
         self.figure_ = self.ax_.figure
         from matplotlib.patches import Rectangle
@@ -187,8 +194,8 @@ class RankingDisplay:
                 (left, down), across, high, fill=False, lw=3, ec=COLOR[is_right], zorder=2
             )
             label = f"{SIGN[is_right]} {rank}"
-            if self.scores is not None:
-                label += f"\n{np.asarray(self.scores)[rank - 1]:.3f}"
+            if self.scores is not None and not np.isnan(score := np.asarray(self.scores)[rank - 1]):
+                label += f"\n{score:.3f}"
             text = self.ax_.text(
                 column + 0.5, -0.06, label, ha="center", va="bottom", color=COLOR[is_right]
             )
