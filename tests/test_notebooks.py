@@ -47,6 +47,26 @@ def test_names_are_text(tmp_path):
     assert "<script>" not in vectors._repr_html_()
 
 
+def test_a_table_stays_small(tmp_path):
+    """10,000 results had a row each."""
+    results = SearchResults(SearchResult(f"{i}.jpg", 0.5) for i in range(10_000))
+    shown = results._repr_html_()
+    assert shown.count("<tr>") == 1 + 100
+    assert "10000 photos, best first; the first 100" in shown
+    assert "the first" not in results[:100]._repr_html_()
+
+
+def test_some_of_the_results_have_pictures_too(place):
+    with RetrievalIndex.open(place / "<b>.cmac", trust=["light.Tiles"]) as index:
+        found = index.search(place / "photos/0001.png", 3)
+    assert found[:2]._repr_html_().count("<img ") == 2
+    assert isinstance(found[0], SearchResult)
+
+
+def test_where_there_is_no_score_none_is_shown():
+    assert "nan" not in SearchResults([SearchResult("a.jpg", float("nan"))])._repr_html_()
+
+
 def test_a_picture_of_regions_has_their_cells():
     """Cells are read off the paths again: each run is Mx yhLv1h-Lz."""
     labels = [[0, 0, 1, 1, 0, 1], [2, 2, 2, 3, 3, 3]]

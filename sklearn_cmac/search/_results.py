@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 from PIL import Image
 
@@ -14,7 +15,7 @@ from sklearn_cmac.pixels import decode
 from sklearn_cmac.reranking import RegionMatch, SpatialMatch
 
 _LIKELY = 0.5
-_N_PICTURES, _SIDE = 20, 128  # in notebooks, and their pixels
+_N_ROWS, _N_PICTURES, _SIDE = 100, 20, 128  # in notebooks, and pixels of pictures
 
 
 class _Found(NamedTuple):
@@ -90,15 +91,30 @@ class SearchResults(list[SearchResult]):
     ('a.jpg', True)
     """
 
+    @overload
+    def __getitem__(self, which: SupportsIndex) -> SearchResult: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> SearchResults: ...
+
+    def __getitem__(self, which: Any) -> Any:
+        """A result, or some of them as such a list."""
+        found = super().__getitem__(which)
+        return SearchResults(found) if isinstance(which, slice) else found
+
     def _repr_html_(self) -> str:
-        """In notebooks: a table with pictures of the first."""
+        """In notebooks: a table of the first, with pictures of some."""
         rows = []
-        for rank, result in enumerate(self, 1):
+        for rank, result in enumerate(self[:_N_ROWS], 1):
             picture = _thumbnail(result) if rank <= _N_PICTURES else ""
+            # Long names would push what stands behind them out of sight.
+            name = Html(f'<span style="overflow-wrap:anywhere">{as_html(result.name)}</span>')
+            score = "" if math.isnan(result.score) else f"{result.score:.3f}"
             sure = "" if result.probability is None else f"{result.probability:.2f}"
-            rows.append([rank, picture, result.name, f"{result.score:.3f}", sure])
+            rows.append([rank, picture, name, score, sure])
         header = ["rank", "photo", "name", "score", "probability of the same object"]
-        return html_table(rows, header, title=f"{len(self)} photos, best first")
+        shown = f"; the first {_N_ROWS}" if len(self) > _N_ROWS else ""
+        return html_table(rows, header, title=f"{len(self)} photos, best first{shown}")
 
 
 def _thumbnail(result: SearchResult) -> Html | str:
@@ -108,7 +124,7 @@ def _thumbnail(result: SearchResult) -> Html | str:
     try:
         pixels, _ = decode(read_source(Photo(result.path)), result.name, max_size=_SIDE)
     except PhotoError:
-        return "is not there any more"
+        return "is not there any more, or damaged"
     content = BytesIO()
     Image.fromarray(pixels).save(content, "JPEG", quality=80)
     uri = "data:image/jpeg;base64," + b64encode(content.getvalue()).decode()
