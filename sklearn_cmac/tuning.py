@@ -61,7 +61,8 @@ def tune(
     Returns
     -------
     GridSearchCV
-        Fitted, its best estimator on all photos.
+        Fitted, its best estimator on all photos. Its `chance_` is the mAP of rankings in random
+        order in these folds.
 
     Raises
     ------
@@ -100,7 +101,12 @@ def tune(
             error_score="raise",
         )
         search.fit(folder.photos, folder.target, groups=groups)
-    search.scorer_ = scorer
+    folds = search.cv.split(folder.photos, folder.target, groups)
+    by_chance = [
+        scorer.chance([folder.photos[i] for i in test], [folder.target[i] for i in test])
+        for _, test in folds
+    ]
+    search.chance_, search.scorer_ = float(np.mean(by_chance)), scorer
     return search.set_params(scoring=scorer)
 
 
@@ -159,7 +165,7 @@ def _report_fold(
 def _groups(folder: Bunch, distractor: Any) -> list[str]:
     """Which photos stay in one fold."""
     return [
-        f"object {label}" if label != distractor else f"distractor {i}"
+        f"distractor {i}" if label in (None, distractor) else f"object {label}"
         for i, label in enumerate(folder.target)
     ]
 
@@ -196,7 +202,7 @@ def check_tuning(
     ...
     sklearn.utils._param_validation.InvalidParameterError: The 'shrinkage' parameter of ...
     """
-    n_objects = len(set(folder.target) - {distractor})
+    n_objects = len(set(folder.target) - {None, distractor})
     if n_objects < n_folds:
         raise ValueError(
             f"{n_objects} labelled objects cannot be spread over {n_folds} folds; label more, or "
@@ -227,15 +233,18 @@ def tuning_rows(search: GridSearchCV) -> list[dict[str, Any]]:
     -------
     list of dict
         Each with the parameters by their paths, the mean score, its standard deviation over
-        folds, and the seconds that fitting and scoring took.
+        folds, the score of rankings in random order, if `tune` searched, and the seconds that
+        fitting and scoring took.
     """
     found = search.cv_results_
+    chance = {"random order": search.chance_} if hasattr(search, "chance_") else {}
     order = np.argsort(-found["mean_test_score"], kind="stable")
     return [
         {
             **found["params"][i],
             "mAP": float(found["mean_test_score"][i]),
             "std": float(found["std_test_score"][i]),
+            **chance,
             "seconds": float(found["mean_fit_time"][i] + found["mean_score_time"][i]),
         }
         for i in order

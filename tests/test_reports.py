@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from light import make_light
+from PIL import Image
 from sklearn.utils import Bunch
 
 from sklearn_cmac import Photo, RetrievalScorer
@@ -22,7 +23,7 @@ from sklearn_cmac.metrics import (
     expected_average_precision,
 )
 from sklearn_cmac.search import RegionMatching
-from sklearn_cmac.tuning import report_folds, tune
+from sklearn_cmac.tuning import check_tuning, report_folds, tune, tuning_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:whitening")
 
@@ -132,6 +133,52 @@ def test_the_page_tells_right_from_wrong_by_more_than_colour(benchmark, tmp_path
     assert "<script>" not in page
 
 
+def test_files_of_one_name_are_told_apart_on_the_page(benchmark, tmp_path):
+    for i, folder in enumerate("aabbcc"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(benchmark.photos[i].source).save(tmp_path / f"{folder}/{i % 2}.png")
+        benchmark.photos[i] = Photo(tmp_path / f"{folder}/{i % 2}.png")
+    reports = report_rankings(benchmark, [np.array([3, 1, 4]), np.array([4, 5])])
+    write_evaluation(tmp_path / "page.html", "Made", [("X", reports)])
+    page = (tmp_path / "page.html").read_text()
+    shown = re.findall(r">((?:\d|not reached): \S+png)<", page)
+    first = ["1: b/1.png", "2: a/1.png", "3: c/0.png", "not reached: b/0.png"]
+    assert shown == [*first, "1: c/0.png", "2: c/1.png"]
+
+
+def test_what_is_false_is_counted_where_it_was_looked_for(tmp_path):
+    """Of 25 positives none is among the first 20 photos, and 5 of the last are on the first 25."""
+    photo = np.zeros((24, 32, 3), np.uint8)
+    benchmark = Bunch(
+        photos=[photo] * 45, queries=[photo], relevance=[Relevance(range(20, 45), [])], DESCR=""
+    )
+    reports = report_rankings(benchmark, [np.arange(45)])
+    write_evaluation(tmp_path / "page.html", "Made", [("X", reports)])
+    page = (tmp_path / "page.html").read_text()
+    assert "false: 20 of the first 20" in page
+    assert "Missed: 20 of 25, of which the last" in page
+
+
+def test_no_name_is_a_formula_of_a_spreadsheet(benchmark, tmp_path):
+    names = ["=1+1.jpg", "+1.jpg", "-1.jpg", "@a.jpg", "a=b.jpg", 'a"\n.jpg']
+    benchmark.photos = [Photo(p.source, name=n) for p, n in zip(benchmark.photos, names)]
+    reports = report_rankings(benchmark, [np.arange(6), np.arange(6)])
+    write_rankings(tmp_path / "rankings.csv", [("X", reports)])
+    with open(tmp_path / "rankings.csv", newline="") as file:
+        read = {row["photo"] for row in csv.DictReader(file)}
+    assert read == {"./=1+1.jpg", "./+1.jpg", "./-1.jpg", "./@a.jpg", "a=b.jpg", 'a"\n.jpg'}
+
+
+@pytest.mark.filterwarnings("ignore:light. mAP is")
+def test_the_table_of_queries_has_what_chance_scores(benchmark, tmp_path):
+    found = evaluate(benchmark, {"light": make_light(regions=False)})
+    found.write(tmp_path)
+    with open(tmp_path / "per_query.csv", newline="") as file:
+        chance = [float(row["random order"]) for row in csv.DictReader(file)]
+    expected = [expected_average_precision(6, 2), expected_average_precision(4, 2)]
+    assert chance == pytest.approx(expected)
+
+
 @pytest.mark.filterwarnings("ignore:light. mAP is")
 def test_an_evaluation_reports_what_its_steps_rank(scenes, tmp_path):
     light = make_light()
@@ -160,6 +207,9 @@ def test_reports_of_folds_have_the_scores_of_the_search(scenes):
         for k, reports in enumerate(report_folds(search, scenes)):
             score = search.cv_results_[f"split{k}_test_score"][search.best_index_]
             assert np.mean([r.average_precision for r in reports]) == pytest.approx(score)
+        # In each fold 2 of 4 objects and of 4 distractors: 9 others, 3 of them positives.
+        chance = expected_average_precision(9, 3)
+        assert [row["random order"] for row in tuning_rows(search)] == pytest.approx(2 * [chance])
 
 
 # -- what is noticed ----------------------------------------------------------------------------
@@ -206,6 +256,58 @@ def test_labels_rolled_far_along_the_photos_are_noticed(rng):
     warn_of_chance("X", *scores(labels), collection)  # is silent
     with pytest.warns(UserWarning, match="X: mAP is .* in random order .* belong to these photos"):
         warn_of_chance("X", *scores(np.roll(labels, 63)), collection)
+
+
+def test_where_no_ranking_is_better_than_another_nothing_is_asked(rng):
+    """Of one object in all photos, rankings in random order have a mAP of 100."""
+    descriptors, _ = clustered(rng, 120, 6, 0.5)
+    engine = SimpleNamespace(get=lambda ids: descriptors)
+    collection = SimpleNamespace(ids=["0"], engine=engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_chance("X", [1.0, 1.0], [1.0, 1.0], collection)
+        warn_of_chance("X", [0.99, 0.995, 1.0], [0.97, 0.97, 0.97], collection)
+    with pytest.warns(UserWarning, match="mAP is 97"):
+        warn_of_chance("X", [0.96, 0.97, 0.98], [0.97, 0.97, 0.97], collection)
+
+
+@pytest.mark.parametrize(
+    ("relevance", "said"),
+    [
+        ([], "1 queries have 0 sets"),
+        ([Relevance([], [])], "query 0, q0: has no positives"),
+        ([Relevance([1, 2], [2])], "photo 2 is a positive, and junk"),
+        ([Relevance([3], [])], "photo 3 is a positive, and junk or excluded"),
+        ([Relevance([6], [])], "photo 6 is none of 6"),
+        ([Relevance([1], [-1])], "photo -1 is none of 6"),
+    ],
+)
+def test_ground_truth_that_scores_nothing_is_refused_at_once(relevance, said, benchmark):
+    """The last but two were met after all photos were described, or counted as missed."""
+    benchmark.update(queries=benchmark.queries[:1], relevance=relevance, exclude=[3])
+    for refuse in (check_benchmark, lambda benchmark: evaluate(benchmark, {})):
+        with pytest.raises(ValueError, match=said):
+            refuse(benchmark)
+
+
+def test_an_evaluation_has_queries(benchmark):
+    benchmark.update(queries=[], relevance=[])
+    with pytest.raises(ValueError, match="0 queries have 0 sets"):
+        evaluate(benchmark, {})
+
+
+def test_photos_without_a_label_are_of_no_object(scenes):
+    """None was an object of its own, or failed to be sorted among names."""
+    unlabelled = Bunch(photos=scenes.photos, target=[t or None for t in scenes.target], DESCR="")
+    found, expected = as_benchmark(unlabelled, "all"), as_benchmark(scenes, "all")
+    assert (found.groups, found.labels) == (expected.groups, expected.labels)
+    X = np.eye(len(scenes.photos))
+    for scorer in (RetrievalScorer(), RetrievalScorer(distractor="")):
+        assert scorer.chance(X, unlabelled.target) == RetrievalScorer(distractor="").chance(
+            X, scenes.target
+        )
+    with pytest.raises(ValueError, match="4 labelled objects cannot be spread over 5 folds"):
+        check_tuning(make_light(), {}, unlabelled, n_folds=5)
 
 
 def test_an_evaluation_of_rolled_labels_warns(rng):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from sklearn_cmac._markdown import as_table
 from sklearn_cmac._printing import print_lines
@@ -110,8 +109,7 @@ def tune_command(
         for row in tuning_rows(search)
     ]
     header = ["mAP in %", *paths]
-    chance = np.mean([np.mean([report.chance for report in fold]) for fold in reports])
-    about = f"Rankings in random order have a mAP of {100 * chance:.1f} in these folds."
+    about = f"Rankings in random order have a mAP of {100 * search.chance_:.1f} in these folds."
     write_tuning_pages(out, f"{folder.DESCR} {about}", reports, header, table)
     print_lines(*as_table(header, table).splitlines(), "", about)
     print_lines(f"best pipeline, tables, picture and page: {out.resolve()}")

@@ -27,7 +27,7 @@ def as_benchmark(folder: Bunch, queries: str = "boxed", distractor: object = "")
         "boxed": each box of each labelled photo, cropped to it. "all": each labelled photo,
         whole.
     distractor : object, default=""
-        The label of photos that show none of the objects.
+        The label of photos that show none of the objects; None is one of them too.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def as_benchmark(folder: Bunch, queries: str = "boxed", distractor: object = "")
     """
     if queries not in ("boxed", "all"):
         raise ValueError(f"queries is 'boxed' or 'all', got {queries!r}")
-    labels = np.asarray(folder.target)
+    labels = np.asarray([distractor if label is None else label for label in folder.target])
     asking = [
         (i, query)
         for i, of_photo in enumerate(_queries_of(folder, queries))

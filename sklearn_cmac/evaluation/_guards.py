@@ -23,6 +23,7 @@ from sklearn_cmac.photos import (
     as_photo,
     check_box_inside,
     digest_source,
+    name_of,
     read_source,
 )
 from sklearn_cmac.pixels import size_of
@@ -65,8 +66,39 @@ def check_benchmark(benchmark: Bunch) -> dict[str, int]:
     ------
     PhotoError
         If the box of a query does not lie in its photo.
+    ValueError
+        As `check_relevance` does.
     """
+    check_relevance(benchmark)
     return matched(benchmark, [look_at(query) for query in benchmark.queries])
+
+
+def check_relevance(benchmark: Bunch) -> None:
+    """Refuse ground truth by which no ranking can be scored.
+
+    Parameters
+    ----------
+    benchmark : Bunch
+
+    Raises
+    ------
+    ValueError
+        If there are no queries, or not as many sets of relevant photos; if a query has no
+        positives, or one that is junk, excluded, or the position of no photo.
+    """
+    n, n_photos = len(benchmark.queries), len(benchmark.photos)
+    if not n or n != len(benchmark.relevance):
+        raise ValueError(f"{n} queries have {len(benchmark.relevance)} sets of relevant photos")
+    exclude = benchmark.get("exclude") or [None] * n
+    for i, (query, right, own) in enumerate(zip(benchmark.queries, benchmark.relevance, exclude)):
+        positives, junk = set(map(int, right.positives)), set(map(int, right.junk))
+        who = f"query {i}, {name_of(query)}"
+        if not positives:
+            raise ValueError(f"{who}: has no positives; leave the query out")
+        if both := positives & (junk | {own}):
+            raise ValueError(f"{who}: photo {min(both)} is a positive, and junk or excluded")
+        if strange := {p for p in positives | junk if not 0 <= p < n_photos}:
+            raise ValueError(f"{who}: photo {min(strange)} is none of {n_photos}")
 
 
 def matched(benchmark: Bunch, asked: Sequence[Asked]) -> dict[str, int]:
@@ -225,7 +257,12 @@ def warn_of_chance(
     collection : Collection
         What was ranked.
     """
-    gain = np.subtract(scores, chance)
+    # Of what there is to gain: where nearly all photos are positives, all rankings score alike.
+    found, by_chance = np.asarray(scores, float), np.asarray(chance, float)
+    possible = by_chance < 1
+    if not possible.any():
+        return
+    gain = (found - by_chance)[possible] / (1 - by_chance[possible])
     # Queries for one object are no independent observations, so 2 errors would be too few.
     if gain.mean() > min(0.1, 3 * gain.std() / np.sqrt(len(gain))):
         return

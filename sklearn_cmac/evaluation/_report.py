@@ -19,6 +19,7 @@ from sklearn_cmac.photos import Item, name_of
 from sklearn_cmac.store import written_whole
 
 _MOST_QUERIES = 1000  # in a table
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what formulas of spreadsheets begin with
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class QueryReport:
     missed : list of (photo, int or None)
         Each with its rank, the last first; None where the ranking ends before it.
     false : list of (photo, int)
-        Each with its rank, the first first.
+        Each with its rank, the first first; those among the photos of `first`.
+    n_positives : int
+        R.
     """
 
     name: str
@@ -49,6 +52,7 @@ class QueryReport:
     first: list[tuple[Item, bool]]
     missed: list[tuple[Item, int | None]]
     false: list[tuple[Item, int]]
+    n_positives: int
 
 
 def report_queries(
@@ -88,7 +92,7 @@ def report_queries(
             if not right and rank <= len(positives)
         ]
         about = names[q], benchmark.queries[q], row.average_precision[q], chance[q]
-        reports.append(QueryReport(*about, first, missed, false))
+        reports.append(QueryReport(*about, first, missed, false, len(positives)))
     return reports
 
 
@@ -128,7 +132,8 @@ def write_rankings(
     Notes
     -----
     A line is a photo: "right" or "wrong" for those ranked first, and "missed" for positives that
-    are not among these; their rank is empty where the ranking ends before them.
+    are not among these; their rank is empty where the ranking ends before them. A name that a
+    spreadsheet would take for a formula is written as a path of the same file, "./=1+1.jpg".
     """
     text = StringIO(newline="")
     table = csv.writer(text)
@@ -138,10 +143,15 @@ def write_rankings(
             scores = f"{report.average_precision:.4f}", f"{report.chance:.4f}"
             about = (system, report.name, *scores)
             for rank, (photo, right) in enumerate(report.first, 1):
-                table.writerow([*about, rank, name_of(photo), "right" if right else "wrong"])
+                table.writerow([*about, rank, _cell(photo), "right" if right else "wrong"])
             for photo, missed_at in reversed(report.missed):
                 if missed_at is None or missed_at > len(report.first):
-                    table.writerow([*about, missed_at, name_of(photo), "missed"])
+                    table.writerow([*about, missed_at, _cell(photo), "missed"])
     with written_whole(Path(path)) as file:
         # Names that are no UTF-8 keep their bytes.
         file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _cell(photo: Item) -> str:
+    name = name_of(photo)
+    return f"./{name}" if name.startswith(_FORMULA) else name

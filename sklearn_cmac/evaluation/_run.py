@@ -21,6 +21,7 @@ from sklearn_cmac.evaluation._guards import (
     check_crops,
     check_failures,
     check_labels_of,
+    check_relevance,
     look_at,
     matched,
     warn_of_chance,
@@ -77,6 +78,8 @@ def evaluate(
         If a photo or query of the benchmark cannot be used, a box does not lie in its photo, or
         labels fit the photos better when they are shifted. Distractors that cannot be used are left
         out, and a warning says how many.
+    ValueError
+        If a query has no positives, or one that is junk, excluded, or none of the photos.
 
     Examples
     --------
@@ -91,6 +94,7 @@ def evaluate(
     (['plain'], 6)
     """
     chains = {name: _as_chain(chain) for name, chain in (steps or {"plain": ()}).items()}
+    check_relevance(benchmark)
     task = _Task(benchmark, list(benchmark.queries), query_crops, chains)
     counts = matched(benchmark, task.asked)
     fit_contents = None

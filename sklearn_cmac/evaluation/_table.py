@@ -155,8 +155,8 @@ class Evaluation:
         queries = StringIO(newline="")
         table = csv.writer(queries)
         names = [f"{row.system}, {row.query_crop}, {row.steps}" for row in self.rows]
-        table.writerow(["query", *names])
-        scores = zip(*(row.average_precision for row in self.rows))
+        table.writerow(["query", *names, "random order"])
+        scores = zip(*(row.average_precision for row in self.rows), self.chance)
         table.writerows([name, *values] for name, values in zip(self.queries, scores))
         texts = {
             "table.md": f"{self}\n",

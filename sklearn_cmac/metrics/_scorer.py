@@ -29,7 +29,8 @@ class RetrievalScorer(BaseEstimator):
         "all": each labelled photo, whole. "boxed": each labelled photo that carries a box,
         cropped to it. The photos that are ranked are whole in both cases.
     distractor : object, optional
-        The label of photos that show none of the objects. They are never queries.
+        The label of photos that show none of the objects; None is one of them too. They are never
+        queries.
 
     Notes
     -----
@@ -153,7 +154,7 @@ class RetrievalScorer(BaseEstimator):
         return (ranked.order for ranked in retriever.iter_rank(queries, X, exclude=asking))
 
     def _asks(self, photos: Any, labels: np.ndarray, i: int) -> bool:
-        if labels[i] == self.distractor or np.sum(labels == labels[i]) < 2:
+        if labels[i] is None or labels[i] == self.distractor or np.sum(labels == labels[i]) < 2:
             return False
         return self.queries == "all" or (
             isinstance(photos, list) and getattr(photos[i], "box", None) is not None
