@@ -296,34 +296,15 @@ def golden_table():
     return table_of(readme.partition("<!-- golden -->\n")[2].partition("\n\n")[0])
 
 
-@pytest.mark.skipif(
-    not os.environ.get("CMAC_GOLDEN"),
-    reason="the demo in full takes two minutes of a processor: set CMAC_GOLDEN=1",
-)
-def test_the_demo_prints_the_table_of_the_readme(tmp_path, capsys):
+def test_the_demo_prints_the_table_of_the_readme_and_writes_a_page(tmp_path, capsys):
     assert run("demo", "--out", tmp_path) == 0
     table = table_of(capsys.readouterr().out)
     assert list(table) == list(golden_table())
     for system, figures in golden_table().items():
-        assert table[system] == pytest.approx(figures, abs=0.5)
-
-
-def test_demo_compares_three_systems_and_writes_a_page(tmp_path, capsys, monkeypatch):
-    """The demo itself, on fewer and smaller scenes."""
-
-    def few_scenes(random_state):
-        return make_object_scenes(4, 3, 4, size=(480, 360), random_state=random_state)
-
-    monkeypatch.setattr("sklearn_cmac.cli._demo.make_object_scenes", few_scenes)
-    assert run("demo", "--out", tmp_path) == 0
-    out = capsys.readouterr().out
-    table = table_of(out)
-    assert list(table) == list(golden_table())
-    for system in ("R-MAC", "clusters, default"):
-        # Of whole scenes and of crop X and I. Random order scores 21.
-        assert np.greater(table[system], (30, 60, 60)).all()
+        # Another engine or processor rounds otherwise, and a few photos change their places.
+        assert table[system] == pytest.approx(figures, abs=1.0)
     html = (tmp_path / "index.html").read_text()
-    assert html.count("<h2>") == 4
+    assert html.count("<h2>") == 6
     assert 'class="right"' in html
     assert "http" not in html
 

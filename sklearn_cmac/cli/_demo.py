@@ -6,8 +6,10 @@ import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
+import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
@@ -17,12 +19,12 @@ from sklearn_cmac.cli._ending import Command
 from sklearn_cmac.cli._making import Maps
 from sklearn_cmac.cli._options import NEW_FOLDER, SystemOptions, say_how_it_runs
 from sklearn_cmac.cli._pages import query_row, result_figure
-from sklearn_cmac.datasets import make_object_scenes
+from sklearn_cmac.datasets import as_benchmark, make_object_scenes
 from sklearn_cmac.inspection import Ranking, write_page
-from sklearn_cmac.metrics import RetrievalScorer
+from sklearn_cmac.metrics import RetrievalScorer, evaluate_rankings
 from sklearn_cmac.photos import Photo
 from sklearn_cmac.pipelines import SYSTEMS
-from sklearn_cmac.search import RetrievalIndex
+from sklearn_cmac.search import SearchResult
 
 # Of each system, what its row says.
 _COMPARED = {
@@ -35,6 +37,9 @@ _SCENES = (
     "smaller or larger, turned, and in another light; that it has no surroundings of its own, and "
     "shares them with other objects, makes these scenes hard."
 )
+_N_OBJECTS, _N_DISTRACTORS = 8, 16
+# Scenes are smaller; with one limit for all, systems share their maps.
+_MAX_SIZE = 724
 _HEADER = ("mAP in %", "whole photos", "boxed, crop X", "boxed, crop I")
 
 
@@ -42,30 +47,31 @@ _HEADER = ("mAP in %", "whole photos", "boxed, crop X", "boxed, crop I")
 @click.option("--out", type=NEW_FOLDER, default="cmac-demo", help="Folder of the result page.")
 def demo_command(out: Path) -> None:
     """Compare three systems on scenes made on the spot."""
-    scenes = make_object_scenes(random_state=0)
-    others = make_object_scenes(random_state=1)
+    scenes = make_object_scenes(_N_OBJECTS, n_distractors=_N_DISTRACTORS, random_state=0)
+    others = make_object_scenes(_N_OBJECTS, n_distractors=_N_DISTRACTORS, random_state=1)
+    asked = as_benchmark(scenes)
     print_lines(scenes.DESCR, *textwrap.wrap(_SCENES, 88))
     print_lines(f"Whitening is fitted on {len(others.photos)} scenes of other objects.")
     out.mkdir(parents=True, exist_ok=True)
-    shown = [scenes.target.index(name) for name in sorted(set(scenes.target) - {""})[:6]]
-    sections = [(f"Where else is {scenes.target[i]}?", list[Ranking]()) for i in shown]
+    shown = [asked.groups.index(name) for name in sorted(set(asked.groups))[:6]]
+    sections = [(f"Where else is {asked.groups[i]}?", list[Ranking]()) for i in shown]
     table: list[list[str]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for system in _COMPARED:
-            name = SYSTEMS[system].label
-            pipeline = SystemOptions().make(system, scratch).set_params(features__verbose=1)
+            label = SYSTEMS[system].label
+            pipeline = SystemOptions(max_size=_MAX_SIZE).make(system, scratch)
+            pipeline.set_params(features__verbose=1)
             if not table:
                 say_how_it_runs(pipeline)
                 n_photos = len(scenes.photos) + len(others.photos)
                 Maps(scratch, unasked=True).make_room(pipeline[0], scenes.photos, n_photos)
             pipeline.fit(others.photos)
-            table.append([name, *_score(pipeline, scenes.photos, scenes.target)])
-            index = RetrievalIndex(pipeline)
-            index.add(scenes.photos)
-            for i, (_, rankings) in zip(shown, sections):
-                rankings.append(_ranking(name, index, scenes, i))
-        for i, (_, rankings) in zip(shown, sections):
-            rankings.insert(0, query_row(scenes.photos[i].as_query(), pipeline))
+            rankings = _rank(pipeline, scenes.photos, asked)
+            table.append([label, *(_score(ranking, asked) for ranking in rankings)])
+            for i, (_, rows) in zip(shown, sections):
+                rows.append(_row(label, rankings[1], scenes, asked, i))
+        for i, (_, rows) in zip(shown, sections):
+            rows.insert(0, query_row(asked.queries[i], pipeline))
     print_lines(*as_table(_HEADER, table).splitlines())
     print_lines(*(f"{SYSTEMS[name].label}: {what}" for name, what in _COMPARED.items()))
     chance = RetrievalScorer(distractor="").chance(scenes.photos, scenes.target)
@@ -78,25 +84,38 @@ def demo_command(out: Path) -> None:
     print_lines(f"page: {page.resolve()}")
 
 
-def _score(pipeline: Pipeline, photos: Sequence[Photo], target: Sequence[str]) -> list[str]:
-    """mAP of whole photos, and of boxes cropped in activations (X) and in the photo (I)."""
-    cells = []
-    for queries, crop in (("all", "activations"), ("boxed", "activations"), ("boxed", "image")):
+class _Rankings(NamedTuple):
+    """Of each query, all photos, best first, and their scores in that order."""
+
+    orders: np.ndarray
+    scores: np.ndarray
+
+
+def _rank(pipeline: Pipeline, photos: Sequence[Photo], asked: Bunch) -> list[_Rankings]:
+    """By whole photos, and by boxes cropped in activations (X) and in the photo (I)."""
+    descriptors = np.asarray(pipeline.transform(photos))
+    queries = [descriptors[asked.exclude]]  # each query's own photo
+    for crop in ("image", "activations"):
         pipeline.set_params(features__query_crop=crop)
-        scorer = RetrievalScorer(queries=queries, distractor="")
-        cells.append(f"{100 * scorer(pipeline, photos, target):.1f}")
-    pipeline.set_params(features__query_crop="activations")
-    return cells
+        queries.insert(1, np.asarray(pipeline.transform(asked.queries)))
+    similarities = [vectors @ descriptors.T for vectors in queries]
+    orders = [np.argsort(-each, axis=1, kind="stable") for each in similarities]
+    return [
+        _Rankings(order, np.take_along_axis(each, order, axis=1))
+        for order, each in zip(orders, similarities)
+    ]
 
 
-def _ranking(system: str, index: RetrievalIndex, scenes: Bunch, i: int) -> Ranking:
-    """What a system finds with the i-th scene, itself left out."""
-    query = scenes.photos[i]
-    position = {photo.name: j for j, photo in enumerate(scenes.photos)}
+def _score(rankings: _Rankings, asked: Bunch) -> str:
+    found = evaluate_rankings(rankings.orders, asked.relevance)
+    return f"{100 * found.mean_average_precision:.1f}"
+
+
+def _row(label: str, rankings: _Rankings, scenes: Bunch, asked: Bunch, i: int) -> Ranking:
+    """What a system finds with the i-th query, its own photo left out."""
     figures = []
-    for result in index.search(query.as_query(), 7):
-        j = position[result.name]
-        if j != i:
-            right = scenes.target[j] == scenes.target[i]
-            figures.append(result_figure(scenes.photos[j], result, right))
-    return Ranking(system, figures)
+    for j, score in zip(rankings.orders[i][:7], rankings.scores[i]):
+        if j != asked.exclude[i]:
+            photo, right = scenes.photos[j], scenes.target[j] == asked.groups[i]
+            figures.append(result_figure(photo, SearchResult(photo.name, float(score)), right))
+    return Ranking(label, figures)
