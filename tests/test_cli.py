@@ -306,7 +306,7 @@ def test_the_demo_prints_the_table_of_the_readme_and_writes_a_page(tmp_path, cap
     html = (tmp_path / "index.html").read_text()
     assert html.count("<h2>") == 6
     assert 'class="right"' in html
-    assert "http" not in html
+    assert "://" not in html
 
 
 # -- evaluate ---------------------------------------------------------------------------------
