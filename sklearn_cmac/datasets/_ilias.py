@@ -31,7 +31,7 @@ def load_ilias(
 ) -> Bunch:
     """ILIAS: 1,232 queries of 1,000 objects, 4,715 positives.
 
-    The score is mAP@1000. Distractors, those of YFCC100M that its authors publish in shards of
+    The score is mAP at 1000. Distractors, those of YFCC100M that its authors publish in shards of
     100,000 or others, are added by `add_distractors`, a folder a shard; queries are not ranked.
 
     Parameters

@@ -28,7 +28,7 @@ def load_gldv2(
 ) -> Bunch:
     """Google Landmarks v2, retrieval: 761,757 photos, 1,129 queries with an answer (750 private).
 
-    The score is mAP@100. Queries are whole photos, which are not ranked.
+    The score is mAP at 100. Queries are whole photos, which are not ranked.
 
     Parameters
     ----------

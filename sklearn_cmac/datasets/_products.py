@@ -26,7 +26,7 @@ def load_products(
 ) -> Bunch:
     """Stanford Online Products: 60,502 photos of 11,316 products, each of them a query.
 
-    The scores are recall at 1, 10, 100 and 1000, and mAP@1000. A query's own photo is left out.
+    The scores are recall at 1, 10, 100 and 1000, and mAP at 1000. A query's own photo is left out.
 
     Parameters
     ----------

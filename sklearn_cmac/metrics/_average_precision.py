@@ -97,8 +97,8 @@ def average_precision_at_k(
 
     References
     ----------
-    Mean over queries, it is the mAP@1000 of G. Kordopatis-Zilos et al., "ILIAS: Instance-Level
-    Image retrieval At Scale", CVPR 2025, and the mAP@100 of T. Weyand et al., "Google Landmarks
+    Mean over queries, it is the mAP at 1000 of G. Kordopatis-Zilos et al., "ILIAS: Instance-Level
+    Image retrieval At Scale", CVPR 2025, and the mAP at 100 of T. Weyand et al., "Google Landmarks
     Dataset v2", CVPR 2020.
 
     Examples
