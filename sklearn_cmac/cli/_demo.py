@@ -94,11 +94,12 @@ class _Rankings(NamedTuple):
 def _rank(pipeline: Pipeline, photos: Sequence[Photo], asked: Bunch) -> list[_Rankings]:
     """By whole photos, and by boxes cropped in activations (X) and in the photo (I)."""
     descriptors = np.asarray(pipeline.transform(photos))
-    queries = [descriptors[asked.exclude]]  # each query's own photo
-    for crop in ("image", "activations"):
+    boxed = {}
+    for crop in ("image", "activations"):  # the default comes last, and stays
         pipeline.set_params(features__query_crop=crop)
-        queries.insert(1, np.asarray(pipeline.transform(asked.queries)))
-    similarities = [vectors @ descriptors.T for vectors in queries]
+        boxed[crop] = np.asarray(pipeline.transform(asked.queries))
+    asking = descriptors[asked.exclude], boxed["activations"], boxed["image"]
+    similarities = [vectors @ descriptors.T for vectors in asking]
     orders = [np.argsort(-each, axis=1, kind="stable") for each in similarities]
     return [
         _Rankings(order, np.take_along_axis(each, order, axis=1))
