@@ -13,7 +13,6 @@ import numpy as np
 from sklearn_cmac.collection import Engine
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query
 from sklearn_cmac.reranking import DescribedQuery
-from sklearn_cmac.reranking._step import without_rises
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.search._results import SearchResult
 
@@ -200,9 +199,8 @@ def search_with_marks(
             gamma,
         )
     ahead = np.array([_tier(found[name], right, wrong) for name in names])
-    best = np.lexsort((-scores, -ahead))[:n_results]
-    falling = without_rises(scores[best]).tolist()
-    return [found[names[i]].changed(score=score) for i, score in zip(best.tolist(), falling)]
+    best = np.lexsort((-scores, -ahead))[:n_results].tolist()
+    return [found[names[i]].changed(score=float(scores[i])) for i in best]
 
 
 def _tier(result: SearchResult, right: Sequence[str], wrong: Sequence[str]) -> int:

@@ -32,7 +32,8 @@ class SearchResult(_Found):
     score : float
         Without further steps, the dot product of descriptors, 1 for the query itself. Behind a
         verification, the probability of photos that are verified, and 0 or less of all others.
-        Scores of a search never rise from one result to the next.
+        Scores of a search never rise from one result to the next; of `search_with_marks`, they do
+        where marks come before scores.
     path : str
         Where it is; "" if it is in no file.
     spatial : SpatialMatch, optional
