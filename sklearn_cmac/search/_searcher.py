@@ -130,4 +130,4 @@ class Searcher:
             result.changed(spatial=spatial[result.name], regions=among)
             for result, among in zip(results, regions)
         ]
-        return first + results[n:]
+        return first + [result.changed(spatial=None) for result in results[n:]]
