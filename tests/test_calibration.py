@@ -19,7 +19,7 @@ def test_more_inliers_are_always_more_probable(curve):
     """So that probabilities sort as inliers do, where there are thousands too."""
     found = same_object_probability(np.arange(1500), curve)
     assert np.all(np.diff(found) > 0)
-    assert found[0] < 0.001
+    assert found[0] < 0.01
     assert found[100] > 0.99
 
 

@@ -70,10 +70,11 @@ def complaint(capsys):
 
 
 def ranked(out):
-    """Names and scores of what `cmac search` prints, which is nothing else."""
-    rows = [re.fullmatch(r" *(\d+)  +(-?\d+\.\d{3})  (\S+)", line) for line in out.splitlines()]
+    """Names and scores of what `cmac search` prints, which is nothing else; nan of "alike"."""
+    form = r" *(\d+)  +(-?\d+\.\d{3}|alike)  (\S+)"
+    rows = [re.fullmatch(form, line) for line in out.splitlines()]
     assert [int(row[1]) for row in rows] == list(range(1, len(rows) + 1))
-    return [(Path(row[3]).name, float(row[2])) for row in rows]
+    return [(Path(row[3]).name, float(row[2].replace("alike", "nan"))) for row in rows]
 
 
 # -- any command ------------------------------------------------------------------------------

@@ -233,12 +233,12 @@ def test_what_was_verified_is_kept_and_only_new_photos_are_compared(
     verifier = SpatialVerification(extractor)
     compared = []
 
-    def compare(self, query, photos):
-        compared.append(len(photos))
-        return COMPARE(self, query, photos)
+    def compare(self, id_, others, collection):
+        compared.append(len(others))
+        return COMPARE(self, id_, others, collection)
 
-    COMPARE = SpatialVerification.compare
-    monkeypatch.setattr(SpatialVerification, "compare", compare)
+    COMPARE = SpatialVerification.compare_kept
+    monkeypatch.setattr(SpatialVerification, "compare_kept", compare)
     with opened(bare) as index:
         store = tmp_path / "store"
         first = find_groups(index, verifier=verifier, store=store)
@@ -336,7 +336,9 @@ def test_the_command_looks_at_photos_once_where_no_features_are_kept(
     assert "<img" not in page.read_text()
 
 
-def test_the_command_refuses_what_it_cannot_use(tmp_path, capsys):
+def test_the_command_refuses_what_it_cannot_use(kept, tmp_path, capsys):
+    assert run("groups", kept, "--careful") == 2
+    assert "keeps no features of ALIKED" in capsys.readouterr().err
     assert run("groups", tmp_path / "nowhere.cmac") == 2
     assert run("groups", tmp_path) == 2
     assert "is no index" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn_cmac import LocalFeatures
 from sklearn_cmac.local import (
     LightGlueMatcher,
+    NearestMatcher,
     _matching,
     box_around,
     find_homography,
@@ -92,6 +93,20 @@ def test_nothing_matches_nothing():
     none = np.empty((0, 8))
     assert [pairs.shape for pairs in match_nearest(none, [none, np.eye(8)])] == [(0, 2)] * 2
     assert match_nearest(np.eye(8), []) == []
+
+
+@pytest.mark.parametrize(("n_dimensions", "near"), [(64, 0.82), (128, 0.6)])
+def test_how_near_features_must_be_depends_on_whose_they_are(n_dimensions, near):
+    """XFeat's have 64 numbers, and ALIKED's 128."""
+
+    def features(cosine):
+        descriptors = np.zeros((1, n_dimensions))
+        descriptors[0, :2] = cosine, np.sqrt(1 - cosine**2)
+        return LocalFeatures(np.zeros((1, 2)), descriptors, scores=np.ones(1))
+
+    photos = [features(near + 0.01), features(near - 0.01)]
+    assert list(map(len, NearestMatcher().match(features(1.0), photos))) == [1, 0]
+    assert list(map(len, NearestMatcher(0.9).match(features(1.0), photos))) == [0, 0]
 
 
 # -- the map of the plane ---------------------------------------------------------------------

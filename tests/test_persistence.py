@@ -67,7 +67,13 @@ from sklearn_cmac.persistence import (
 )
 from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import EXPANSION, RERANKING, make_chain
-from sklearn_cmac.search import Retriever
+from sklearn_cmac.search import (
+    CandidateNeighbors,
+    LightGlueMatcher,
+    Retriever,
+    SpatialVerification,
+    VerifiedExpansion,
+)
 from sklearn_cmac.tuning import tune, write_tuning
 
 pytestmark = pytest.mark.filterwarnings(
@@ -126,6 +132,15 @@ def forged(tmp_path, content, **more):
 
 def named(name, **params):
     return {"is": "estimator", "class": name, "params": params, "state": {}}
+
+
+def without(tree, *names):
+    """The content of a file that was written before classes had parameters of these names."""
+    if isinstance(tree, list):
+        return [without(each, *names) for each in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {key: without(part, *names) for key, part in tree.items() if key not in names}
 
 
 # -- systems ----------------------------------------------------------------------------------
@@ -203,6 +218,24 @@ def test_a_retriever_keeps_every_step_behind_its_ranking(tmp_path):
     asked = [scenes.photos[0].as_query()]
     found, expected = (each.rank(asked, scenes.photos)[0] for each in (loaded, retriever))
     np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize(
+    ("step", "later"),
+    [
+        (CandidateNeighbors(), ["verifier", "n_verified", "link_weight", "min_photos"]),
+        (SpatialVerification(min_inliers=9), ["matcher", "calibration", "careful", "sure"]),
+        (VerifiedExpansion(SpatialVerification()), ["steps", "careful", "n_careful"]),
+        (LightGlueMatcher(), ["engine", "precision"]),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_a_file_of_an_earlier_version_lacks_is_as_by_default(step, later, tmp_path):
+    """Files hold parameters by name, so one that lacks some is that of an older class."""
+    content = without(manifest_of(step)["content"], *later)
+    loaded = load_pipeline(forged(tmp_path, content))
+    assert loaded.get_params().keys() == step.get_params().keys()
+    assert repr(loaded) == repr(step)
 
 
 def test_the_order_of_numbers_in_memory_comes_back(rng, tmp_path):

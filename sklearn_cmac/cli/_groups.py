@@ -15,6 +15,8 @@ from sklearn_cmac.cli._ending import GOES_ON, UNCHANGED, Command
 from sklearn_cmac.cli._options import INDEX, NEW_FILE, NEW_FOLDER, Count, json_option, parse_n_jobs
 from sklearn_cmac.cli._pages import make_way_for
 from sklearn_cmac.inspection import Figure, Ranking, draw_box, write_page
+from sklearn_cmac.local import LearnedFeatureExtractor
+from sklearn_cmac.reranking import verifier_of
 from sklearn_cmac.search import Group, RetrievalIndex, find_groups
 
 _ON_PAGE = 200  # groups with pictures, which the page holds in itself
@@ -59,6 +61,12 @@ def _parse_probability(text: str) -> float:
     metavar="NUMBER",
     help="That two photos show one object, for them to be linked. Raise it where groups mix.",
 )
+@click.option(
+    "--careful",
+    is_flag=True,
+    help="Let LightGlue look again at pairs that a quick look leaves open: a quarter of a second "
+    "each. Needs features of ALIKED in the index.",
+)
 @json_option
 @click.option("--html", type=NEW_FILE, help="Write a page with pictures of the groups.")
 @click.option(
@@ -74,6 +82,7 @@ def groups_command(
     min_size: int,
     n_neighbors: int,
     min_probability: float,
+    careful: bool,
     as_json: bool,
     html: Path | None,
     store: Path | None,
@@ -87,8 +96,17 @@ def groups_command(
     if html:
         make_way_for(html)
     with RetrievalIndex.open(index, read_only=True) as opened:
+        verifier = None
+        if careful:
+            verifier = verifier_of(opened.extractors or [LearnedFeatureExtractor()], careful=True)
+            if verifier.careful is None:
+                raise click.UsageError(
+                    f"{index} keeps no features of ALIKED for a careful look; let cmac index "
+                    "--features aliked-n16 find them"
+                )
         groups = find_groups(
             opened,
+            verifier=verifier,
             n_neighbors=n_neighbors,
             min_probability=min_probability,
             min_size=min_size,

@@ -86,8 +86,9 @@ _OF_NEW = (
     type=click.Choice(["xfeat", "aliked-n16", "none"]),
     multiple=True,
     default=["xfeat"],
-    help="Local features that are kept; searches verify by the first. ALIKED's take longer to "
-    "find. Given for an index that is there, those of its photos are found.",
+    help="Local features that are kept; may be given twice. Searches verify by XFeat's, the best "
+    "ones by ALIKED's, which take longer to find. Given for an index that is there, those of its "
+    "photos are found.",
 )
 @click.option("--again", is_flag=True, help="Try photos again that could not be used before.")
 @click.option("--list-failed", is_flag=True, help="Print each photo that could not be used.")

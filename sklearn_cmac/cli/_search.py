@@ -42,6 +42,7 @@ from sklearn_cmac.cli._options import (
 )
 from sklearn_cmac.cli._pages import make_way_for, write_result_page
 from sklearn_cmac.collection import InUseError, is_kept
+from sklearn_cmac.inspection._captions import say_score
 from sklearn_cmac.networks import cache_folder
 from sklearn_cmac.photos import Box, Photo, Query
 from sklearn_cmac.reranking import BEST, EXPANSION, FAST, RERANKING
@@ -106,7 +107,8 @@ def search_command(
     """Rank the photos of an INDEX, or of a FOLDER, by an object in PHOTO.
 
     A folder gets an index beside it the first time, and is looked through for changes each time.
-    Prints rank, score and name of each photo, best first.
+    Prints rank, score and name of each photo, best first; "alike" instead of a score where local
+    features were compared and do not show the object.
     """
     if effort and (rerank or expand):
         raise click.UsageError(f"--{effort} names the steps, and so do --rerank and --expand")
@@ -213,10 +215,17 @@ def _look_through(index: RetrievalIndex, folder: Path) -> None:
 def _print(results: Sequence[SearchResult], as_json: bool) -> None:
     if as_json:
         rows = [
-            {"rank": rank, "score": None if math.isnan(r.score) else r.score, "name": r.name}
+            {
+                "rank": rank,
+                "score": None if math.isnan(r.score) else r.score,
+                "verified": r.verified,
+                "name": r.name,
+            }
             for rank, r in enumerate(results, 1)
         ]
         print_json(rows)
         return
+    compared = any(result.verified is not None for result in results)
     for rank, result in enumerate(results, 1):
-        print_lines(f"{rank:3}  {result.score:6.3f}  {result.name}")
+        score = say_score(result.score, compared)
+        print_lines(f"{rank:3}  {score:>6}  {result.name}")

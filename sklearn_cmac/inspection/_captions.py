@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -85,7 +86,8 @@ def count_outlying(scores: ArrayLike) -> int | None:
     ----------
     scores : array-like of shape (n,)
         Of all photos, or the first few hundred, best first. What follows the first score that is
-        not a number, or higher than the one before it, is of another kind and does not count.
+        not a number, or higher than the one before it, is of another kind and does not count. The
+        result is the same if one number is added to all.
 
     Returns
     -------
@@ -111,6 +113,32 @@ def count_outlying(scores: ArrayLike) -> int | None:
     middle = np.median(found)
     spread = 1.4826 * np.median(np.abs(found - middle))
     return int((found > middle + _OUTLYING * spread).sum())
+
+
+def say_score(score: float, compared: bool) -> str:
+    """A score in figures, or in a word where figures say nothing.
+
+    Parameters
+    ----------
+    score : float
+    compared : bool
+        Whether photos of this ranking were verified.
+
+    Returns
+    -------
+    str
+        "alike" of a photo behind those that are verified, whose score of 0 or less only keeps the
+        order; "" if there is none.
+
+    Examples
+    --------
+    >>> from sklearn_cmac.inspection._captions import say_score
+    >>> say_score(0.97, True), say_score(-0.03, True), say_score(-0.03, False)
+    ('0.970', 'alike', '-0.030')
+    """
+    if math.isnan(score):
+        return ""
+    return "alike" if compared and score <= 0 else f"{score:.3f}"
 
 
 def say_points(n_inliers: int) -> str:

@@ -3,7 +3,6 @@ ends."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from sklearn_cmac.inspection._captions import (
     file_of,
     of_one_kind,
     say_match,
+    say_score,
 )
 from sklearn_cmac.inspection._outlines import Outline, box_outline, numbered_outlines
 from sklearn_cmac.inspection._overlay import first_apart, on_one_map, open_photo
@@ -92,8 +92,9 @@ def write_results(
     query : Query, Photo, or anything that `Photo` takes
     results : list of SearchResult
     likeness : list of SearchResult, optional
-        What tells where likeness ends: more photos than are shown, best first, as they are found
-        without steps that leave most of them without a score. Default: the results.
+        What tells where likeness ends: more photos than are shown, best first, by scores that can
+        be compared, as of a search that verifies nothing. Default: the results, by their regions
+        if these were compared.
     photos : mapping from str to photo, optional
         By name, those that are in no file.
     title : str
@@ -120,7 +121,7 @@ def write_results(
     3
     """
     asked, whole, found = describe_results(index, query, results, photos or {})
-    similar, others, why = _told_apart(found, results, likeness or results)
+    similar, others, why = _told_apart(found, results, likeness or _by_regions(results))
     kinds = {outline.kind for each in found for outline in each.outlines}
     write_template(
         path,
@@ -190,7 +191,7 @@ def _found_photo(
 ) -> FoundPhoto:
     """A photo with its object outlined, if its local features were verified."""
     image, size = _look_at(photo, _SIDE if rank <= _N_LARGE else _SMALL)
-    score = "" if math.isnan(result.score) else f"{result.score:.3f}"
+    score = say_score(result.score, result.verified is not None)
     found = FoundPhoto(image, caption, size=size, address=address_of(result.path))
     found.rank, found.score, found.meaning = rank, score, "similar as a whole"
     if result.regions is not None:
@@ -261,6 +262,12 @@ def _number_regions(
             Pair(numbers[i], numbered[i].color, float(match.similarities[chosen[i]])) for i in best
         ]
     return numbered
+
+
+def _by_regions(results: Sequence[SearchResult]) -> Sequence[SearchResult]:
+    """Results in the order of how alike their regions are, if these were compared."""
+    alike = [r.changed(score=r.regions.score) for r in results if r.regions is not None]
+    return sorted(alike, key=lambda result: -result.score) or results
 
 
 def _told_apart(

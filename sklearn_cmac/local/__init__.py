@@ -11,11 +11,12 @@ from sklearn_cmac.local._geometry import (
     outline_in,
 )
 from sklearn_cmac.local._learned import LearnedFeatureExtractor
-from sklearn_cmac.local._matchers import LightGlueMatcher, NearestMatcher
+from sklearn_cmac.local._matchers import NEAR_ENOUGH, LightGlueMatcher, NearestMatcher
 from sklearn_cmac.local._matching import match_nearest
 from sklearn_cmac.local._words import VLAD, BagOfWords, count_words, sum_residuals
 
 __all__ = [
+    "NEAR_ENOUGH",
     "VLAD",
     "BagOfWords",
     "FisherVector",

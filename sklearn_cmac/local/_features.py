@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_cmac.maps import is_sequence
+from sklearn_cmac.networks import XFEAT_CHANNELS
 from sklearn_cmac.photos import Box, PhotoError, check_box_inside
 
 
@@ -47,6 +48,13 @@ class LocalFeatures:
 
     def __len__(self) -> int:
         return len(self.descriptors)
+
+    @property
+    def family(self) -> str:
+        """Who finds such features: "SIFT", or of networks "XFeat" or "ALIKED"."""
+        if self.scores is None:
+            return "SIFT"
+        return "XFeat" if self.descriptors.shape[1] == XFEAT_CHANNELS else "ALIKED"
 
     def __repr__(self) -> str:
         return (

@@ -22,14 +22,17 @@ from sklearn_cmac.networks import (
     match_by_lightglue,
 )
 
+# Cosine above which features match, by their family: docs/verification.md.
+NEAR_ENOUGH = {"SIFT": 0.82, "XFeat": 0.82, "ALIKED": 0.6}
+
 
 class NearestMatcher(BaseEstimator):
     """Features match that are each other's nearest, and near enough.
 
     Parameters
     ----------
-    min_similarity : float, default=0.82
-        Cosine above which features match at all; the default is for XFeat.
+    min_similarity : float, optional
+        Cosine above which features match at all. Default: 0.82, and 0.6 for ALIKED's.
 
     Examples
     --------
@@ -42,9 +45,9 @@ class NearestMatcher(BaseEstimator):
            [1, 1]])]
     """
 
-    _parameter_constraints: dict = {"min_similarity": [Interval(Real, -1, 1, closed="left")]}
+    _parameter_constraints: dict = {"min_similarity": [Interval(Real, -1, 1, closed="left"), None]}
 
-    def __init__(self, min_similarity: float = 0.82):
+    def __init__(self, min_similarity: float | None = None):
         self.min_similarity = min_similarity
 
     def match(self, query: LocalFeatures, photos: Sequence[LocalFeatures]) -> list[np.ndarray]:
@@ -62,7 +65,8 @@ class NearestMatcher(BaseEstimator):
         """
         self._validate_params()
         descriptors = [photo.descriptors for photo in photos]
-        return match_nearest(query.descriptors, descriptors, self.min_similarity)
+        least = NEAR_ENOUGH[query.family] if self.min_similarity is None else self.min_similarity
+        return match_nearest(query.descriptors, descriptors, least)
 
 
 class LightGlueMatcher(BaseEstimator):

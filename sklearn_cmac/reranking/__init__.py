@@ -3,13 +3,22 @@
 from sklearn_cmac.reranking._augmentation import DatabaseAugmentation, augment_database
 from sklearn_cmac.reranking._calibration import (
     CALIBRATIONS,
+    MIN_INLIERS,
     fit_calibration,
     same_object_probability,
 )
 from sklearn_cmac.reranking._candidates import CandidateNeighbors, similarities_among
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._diffusion import Diffusion
-from sklearn_cmac.reranking._effort import BEST, EFFORTS, FAST, USUAL, chain_of_effort
+from sklearn_cmac.reranking._effort import (
+    BEST,
+    EFFORTS,
+    FAST,
+    USUAL,
+    by_care,
+    chain_of_effort,
+    verifier_of,
+)
 from sklearn_cmac.reranking._embedding import embed_distances
 from sklearn_cmac.reranking._expansion import QueryExpansion, expand_queries
 from sklearn_cmac.reranking._late_interaction import RegionMatch, RegionMatching, match_regions
@@ -30,6 +39,7 @@ __all__ = [
     "EFFORTS",
     "EXPANSION",
     "FAST",
+    "MIN_INLIERS",
     "RERANKING",
     "USUAL",
     "CandidateNeighbors",
@@ -48,6 +58,7 @@ __all__ = [
     "SpatialVerification",
     "VerifiedExpansion",
     "augment_database",
+    "by_care",
     "chain_of_effort",
     "embed_distances",
     "expand_queries",
@@ -57,4 +68,5 @@ __all__ = [
     "match_regions",
     "same_object_probability",
     "similarities_among",
+    "verifier_of",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sklearn_cmac.local import LightGlueMatcher
 from sklearn_cmac.reranking._candidates import CandidateNeighbors
 from sklearn_cmac.reranking._chain import Chain
 from sklearn_cmac.reranking._late_interaction import RegionMatching
@@ -17,8 +18,74 @@ FAST, USUAL, BEST = EFFORTS = "fast", "usual", "best"
 # Chosen by benchmarks/chains.py, on what is best or level on all its sets: docs/verification.md.
 _ALPHA = 0.7  # of the walk among neighbours; longer ones lose objects that few photos show
 _FEWEST = 100  # photos, of which it is taken
-_SURE = 15  # features that agree, from which a photo shows the object with a probability of .9
+# Features that agree, from which a photo shows the object with a probability of .9.
+_SURE_BY_XFEAT, _SURE_BY_ALIKED = 15, 10
 _FEW, _MANY = 20, 50  # photos that are verified
+_OPEN = 40  # of these, photos that are looked at again: 10 s of one processor core
+
+_QUICK = "xfeat"  # the network whose features are found quickly
+
+
+def by_care(extractors: Sequence[Any]) -> tuple[Any, Any]:
+    """Of extractors, the one for a quick look and the one for a careful one.
+
+    Parameters
+    ----------
+    extractors : sequence of LearnedFeatureExtractor
+        One at least.
+
+    Returns
+    -------
+    quick, careful : LearnedFeatureExtractor
+        XFeat, whose features are found quickly, and ALIKED, whose features tell more. If there is
+        one extractor, both are it.
+
+    Examples
+    --------
+    >>> from sklearn_cmac import LearnedFeatureExtractor
+    >>> from sklearn_cmac.reranking import by_care
+    >>> aliked, xfeat = LearnedFeatureExtractor("aliked-n16"), LearnedFeatureExtractor()
+    >>> [extractor.network for extractor in by_care([aliked, xfeat])]
+    ['xfeat', 'aliked-n16']
+    """
+    by_speed = sorted(extractors, key=lambda extractor: extractor.network != _QUICK)
+    return by_speed[0], by_speed[-1]
+
+
+def verifier_of(
+    extractors: Sequence[Any], careful: bool = False, **params: Any
+) -> SpatialVerification:
+    """Verification by the local features that are kept of photos.
+
+    Parameters
+    ----------
+    extractors : sequence of LearnedFeatureExtractor
+        One at least.
+    careful : bool, default=False
+        Whether to compare ALIKED's features, if these are kept, and to let LightGlue look again at
+        what they leave open. XFeat's it tells apart no better than nearest neighbours do.
+    **params
+        Of `SpatialVerification`, such as `n_careful`.
+
+    Returns
+    -------
+    SpatialVerification
+
+    Examples
+    --------
+    >>> from sklearn_cmac import LearnedFeatureExtractor
+    >>> from sklearn_cmac.search import verifier_of
+    >>> kept = [LearnedFeatureExtractor(), LearnedFeatureExtractor("aliked-n16")]
+    >>> verifier_of(kept, n_candidates=20).extractor.network
+    'xfeat'
+    >>> verifier_of(kept, careful=True).careful.matcher
+    LightGlueMatcher()
+    """
+    quick, telling = by_care(extractors)
+    if not careful or telling.network == _QUICK:
+        return SpatialVerification(quick, **params)
+    again = SpatialVerification(telling, matcher=LightGlueMatcher())
+    return SpatialVerification(telling, careful=again, **params)
 
 
 def chain_of_effort(
@@ -35,8 +102,8 @@ def chain_of_effort(
     regions : bool, default=True
         Whether region vectors are kept.
     extractors : sequence of LearnedFeatureExtractor
-        What finds the local features that are kept of photos. The first verifies; without one,
-        nothing is verified.
+        What finds the local features that are kept of photos, see `verifier_of`; without one,
+        nothing is verified. Only the best chain is careful.
     verbose : bool or int, default=False
         Whether verification shows progress.
 
@@ -53,13 +120,13 @@ def chain_of_effort(
     steps: list[tuple[str, RerankingStep]] = []
     verifier = None
     if extractors:
-        n_candidates = _MANY if effort == BEST else _FEW
-        verifier = SpatialVerification(
-            extractors[0], n_candidates, min_inliers=_SURE, verbose=verbose
-        )
+        verifier = verifier_of(extractors, effort == BEST, n_candidates=_FEW, verbose=verbose)
+        by_xfeat = verifier.extractor.network == _QUICK
+        verifier.set_params(min_inliers=_SURE_BY_XFEAT if by_xfeat else _SURE_BY_ALIKED)
     if regions:
         steps.append(("match", RegionMatching()))
     if effort == BEST and verifier is not None:
+        verifier.set_params(n_candidates=_MANY, n_careful=_OPEN)
         steps.append(("expand", VerifiedExpansion(verifier)))
     if effort != FAST and regions:
         steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA, min_photos=_FEWEST)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -77,7 +78,7 @@ class QueryExpansion(RerankingStep):
         results = []
         for ranked, query, found in zip(rankings, expanded, again):
             if ranked.windows is None:
-                results.append(found.first(len(ranked)))
+                results.append(replace(found.first(len(ranked)), located=ranked.located))
             else:
                 scores = ranked.windows @ query
                 results.append(ranked.resorted(scores, ranked.windows, query=query))

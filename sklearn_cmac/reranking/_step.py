@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -14,6 +14,9 @@ from sklearn.base import BaseEstimator
 from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.maps import ActivationMap, RegionVectors
 from sklearn_cmac.photos import Item, PhotoError
+
+if TYPE_CHECKING:
+    from sklearn_cmac.reranking._verification import SpatialMatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +55,10 @@ class RankedList:
     ids : ndarray of str of shape (k,)
         Best first.
     scores : ndarray of shape (k,)
-        What the last step that moved a photo gave it, in the same order. They fall within the
-        photos that one step sorted, not from those to the rest behind them.
+        In the same order; they never rise. What the last step that sorted a photo gave it: of a
+        verified one the probability that it shows the object, and 0 or less of all others. Behind
+        those that a step sorts, all are lowered together as far as it takes. Between steps,
+        photos that could not be compared have nan; behind the last, the score of the next one.
     query : ndarray of shape (D,)
         The descriptor that was searched with.
     windows : ndarray of shape (m, D), optional
@@ -63,6 +68,9 @@ class RankedList:
         after the other, and `scores` is as long. Before, it is empty.
     searched : bool
         Whether the order is that of a search with `query`, which no step has changed since.
+    located : mapping from str to SpatialMatch or None
+        By id, how the query's local features lie in photos that steps have compared with it; None
+        of those that could not be looked at.
     """
 
     ids: np.ndarray
@@ -71,6 +79,7 @@ class RankedList:
     windows: np.ndarray | None = None
     order: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     searched: bool = False
+    located: Mapping[str, SpatialMatch | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,20 +99,48 @@ class RankedList:
             Of the first m photos, in their present order. Equal scores keep it.
         windows : ndarray of shape (m, D), optional
         stay : ndarray of bool of shape (m,), optional
-            Photos that keep their rank, whatever their score.
+            Photos that keep their rank, whatever their score; it becomes nan.
         **changes
             Other fields.
         """
         m = len(scores)
-        new, places = np.arange(m), np.arange(m) if stay is None else np.flatnonzero(~stay)
-        new[places] = places[np.argsort(-scores[places], kind="stable")]
+        if stay is not None:
+            scores = np.where(stay, np.nan, scores)
+        new = _falling(scores, stay)
+        scores = np.concatenate([scores[new], self.scores[m:]])
+        known = ~np.isnan(scores)
+        scores[known] = without_rises(scores[known])
         return replace(
             self,
             ids=np.concatenate([self.ids[:m][new], self.ids[m:]]),
-            scores=np.concatenate([scores[new], self.scores[m:]]),
+            scores=scores,
             windows=None if windows is None else windows[new],
             **{"searched": False, **changes},
         )
+
+    def verified_first(self, probabilities: np.ndarray) -> RankedList:
+        """Photos that show the object come first, the likeliest before others.
+
+        All others keep their order and how far their scores are apart; the first of them has 0.
+
+        Parameters
+        ----------
+        probabilities : ndarray of shape (m,)
+            Of the first m photos; 0 of those that are not verified, and nan of those that could not
+            be looked at, which keep their rank.
+        """
+        m, verified = len(probabilities), probabilities > 0
+        stay = np.isnan(probabilities) & verified.any()
+        scores = self.scores.astype(np.float64)
+        scores[:m][verified | stay] = np.nan
+        if not np.isnan(scores).all():
+            scores -= np.nanmax(scores)
+        if not verified.any():
+            return replace(self, scores=scores)
+        scores[:m][verified] = probabilities[verified]
+        new = np.arange(len(self))
+        new[:m] = _falling(np.where(verified, probabilities, 0), stay)
+        return replace(self, ids=self.ids[new], scores=scores[new], windows=None, searched=False)
 
     def joined_by(self, ids: np.ndarray) -> RankedList:
         """The list with photos behind its end that are not in it yet; their scores are nan."""
@@ -117,6 +154,46 @@ class RankedList:
     def first(self, k: int) -> RankedList:
         """The first k photos."""
         return replace(self, ids=self.ids[:k], scores=self.scores[:k])
+
+
+def _falling(scores: np.ndarray, stay: np.ndarray | None) -> np.ndarray:
+    """Positions in the order of scores, equal ones and those that stay where they are."""
+    new, places = np.arange(len(scores)), np.arange(len(scores))
+    if stay is not None:
+        places = np.flatnonzero(~stay)
+    new[places] = places[np.argsort(-scores[places], kind="stable")]
+    return new
+
+
+def without_rises(scores: np.ndarray) -> np.ndarray:
+    """Scores of a ranking; where one rises, all from there on are lowered together by as much.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac.reranking._step import without_rises
+    >>> without_rises(np.array([0.5, 0.25, 1.0, 0.75]))
+    array([0.5 , 0.25, 0.25, 0.  ])
+    """
+    rises = np.clip(np.diff(scores, prepend=scores[:1]), 0, None)
+    return np.minimum.accumulate(scores - np.cumsum(rises))
+
+
+def without_gaps(scores: np.ndarray) -> np.ndarray:
+    """Scores of a ranking, of which nan becomes the next one, or at the end the one before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmac.reranking._step import without_gaps
+    >>> without_gaps(np.array([np.nan, 0.9, np.nan, 0.2, np.nan]))
+    array([0.9, 0.9, 0.2, 0.2, 0.2])
+    """
+    known = np.flatnonzero(~np.isnan(scores))
+    if not len(known):
+        return scores
+    next_known = np.searchsorted(known, np.arange(len(scores)))
+    return scores[known[np.minimum(next_known, len(known) - 1)]]
 
 
 def search_again(

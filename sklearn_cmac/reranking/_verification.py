@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
@@ -29,10 +29,9 @@ from sklearn_cmac.local import (
     find_homography,
     outline_in,
 )
-from sklearn_cmac.networks import XFEAT_CHANNELS
 from sklearn_cmac.photos import Box, Item, PhotoError, Query
 from sklearn_cmac.reranking._calibration import (
-    CALIBRATIONS,
+    MIN_INLIERS,
     Calibration,
     same_object_probability,
 )
@@ -153,6 +152,8 @@ class SpatialMatch:
         None of it may be left.
     probability : float, default=0
         That the photo shows the same object, by `n_inliers`: `same_object_probability`.
+    verified : bool, default=False
+        Whether these are as many as a step asks for.
     """
 
     n_inliers: int
@@ -160,6 +161,7 @@ class SpatialMatch:
     pairs: np.ndarray
     outline: np.ndarray
     probability: float = 0.0
+    verified: bool = False
 
     @property
     def box(self) -> Box | None:
@@ -181,12 +183,15 @@ class _Found(NamedTuple):
     def n_inliers(self) -> int:
         return len(self.pairs)
 
-    def with_outline(self, query: Item) -> SpatialMatch:
+    def with_outline(self, query: Item | None) -> SpatialMatch:
+        """None is a whole photo."""
         box = query.box if isinstance(query, Query) else (0, 0, *self.query_size)
         outline = np.empty((0, 2))
         if self.matrix is not None:
             outline = outline_in(self.matrix, box, self.photo_size)
-        return SpatialMatch(self.n_inliers, self.matrix, self.pairs, outline, self.probability)
+        return SpatialMatch(
+            self.n_inliers, self.matrix, self.pairs, outline, self.probability, self.verified
+        )
 
 
 # Of one query: what was found in each photo, or why it could not be looked at.
@@ -201,9 +206,9 @@ class SpatialVerification(RerankingStep):
 
     Features of query and photo that match are compared with the one map of the plane that most
     of them agree with. A photo in which enough do is verified, and scored by how probable it is
-    that it shows the same object; all others score 0 and keep their order behind these. It works
-    behind any pipeline, since it looks at the photos with an extractor of its own, and at no
-    photo whose features are kept.
+    that it shows the same object; all others keep their order behind these, with scores of 0 and
+    less. It works behind any pipeline, since it looks at the photos with an extractor of its own,
+    and at no photo whose features are kept.
 
     With `careful`, it is a quick look at all candidates, and what that leaves open is looked at
     again by slower means: only those few pairs cost more.
@@ -371,7 +376,7 @@ class SpatialVerification(RerankingStep):
         # Of features, it is not known what a careful extractor would find.
         only_features = any(isinstance(photo, LocalFeatures) for photo in photos)
         look = self._look_once if only_features else self._look
-        (found,) = look(_asking([query]), [list(given)], _Given(given), thorough=True)
+        (found,) = look(_asking([query]), [list(given)], _Given(given))
         matches = []
         for match in map(found.__getitem__, given):
             if isinstance(match, PhotoError):
@@ -397,30 +402,31 @@ class SpatialVerification(RerankingStep):
             None of photos of which no features are kept, and which are gone or damaged.
         """
         self._validate_params()
-        (found,) = self._look(_asking([query]), [list(ids)], collection, thorough=True)
-        return [
-            None if isinstance(match, PhotoError) else match.with_outline(query)
-            for match in map(found.__getitem__, ids)
-        ]
+        (found,) = self._look(_asking([query]), [list(ids)], collection)
+        located = _located(found, query)
+        return [located[id_] for id_ in ids]
 
-    def features_of(self, collection: KeptPhotos, id_: str) -> LocalFeatures:
-        """Local features of a photo: those that are kept, or found in it now.
+    def compare_kept(
+        self, id_: str, others: Sequence[str], collection: KeptPhotos
+    ) -> list[SpatialMatch | None]:
+        """The same of a photo of the collection as the query, whose features may be kept.
 
         Parameters
         ----------
-        collection : Collection
         id_ : str
+        others : sequence of str
+        collection : Collection
+            As for `compare_in`.
 
         Returns
         -------
-        LocalFeatures
-
-        Raises
-        ------
-        PhotoError
-            If none are kept, and the photo is gone or damaged.
+        list of SpatialMatch or None
+            None of pairs of which one cannot be looked at.
         """
-        return _find_features(collection, id_, self._extractor())()
+        self._validate_params()
+        (found,) = self._look(_asking_kept([id_], collection), [list(others)], collection)
+        located = _located(found, None)
+        return [located[other] for other in others]
 
     def rerank(
         self,
@@ -433,10 +439,14 @@ class SpatialVerification(RerankingStep):
         if not queries:
             return list(rankings)
         first = [ranked.ids[: self.n_candidates].tolist() for ranked in rankings]
-        found = self.probabilities([query.photo for query in queries], first, collection)
+        photos = [query.photo for query in queries]
+        found = self._look(_asking(photos), first, collection)
+        probabilities = _told(found, first, collection, "It keeps its rank.")
         return [
-            ranked.resorted(scores, stay=np.isnan(scores))
-            for ranked, scores in zip(rankings, found)
+            replace(
+                ranked.verified_first(mine), located={**ranked.located, **_located(each, photo)}
+            )
+            for ranked, mine, each, photo in zip(rankings, probabilities, found, photos)
         ]
 
     def probabilities(
@@ -483,15 +493,7 @@ class SpatialVerification(RerankingStep):
         -------
         list of ndarray of shape (n_others_i,)
         """
-
-        def ask(extractor: Any, rows: list[int]) -> list[LocalFeatures | PhotoError]:
-            tasks = (
-                at_work(_call, partial(_find_features, collection, ids[row], extractor))
-                for row in rows
-            )
-            return [task() for task in tasks]
-
-        found = self._look(ask, others, collection)
+        found = self._look(_asking_kept(ids, collection), others, collection)
         return _told(found, others, collection, "It is linked to none.")
 
     def _look(
@@ -499,16 +501,12 @@ class SpatialVerification(RerankingStep):
         ask: _Ask,
         candidates: Sequence[Sequence[str]],
         collection: KeptPhotos,
-        thorough: bool = False,
     ) -> list[_Findings]:
-        """What is found of each query in its candidates, in those left open by a careful look.
-
-        If it is thorough, pairs that cannot be verified are compared to the end too.
-        """
-        found = self._look_once(ask, candidates, collection, thorough)
+        """What is found of each query in its candidates, in those left open by a careful look."""
+        found = self._look_once(ask, candidates, collection)
         if self.careful is not None:
             left = [self._open(*each) for each in zip(found, candidates)]
-            again = self.careful._look(ask, left, collection, thorough)
+            again = self.careful._look(ask, left, collection)
             for error in _errors(again):
                 tell_of(error, collection, "What was found at first sight counts.")
             for mine, looked in zip(found, again):
@@ -530,7 +528,6 @@ class SpatialVerification(RerankingStep):
         ask: _Ask,
         candidates: Sequence[Sequence[str]],
         collection: KeptPhotos,
-        thorough: bool,
     ) -> list[_Findings]:
         found: list[_Findings] = [{} for _ in candidates]
         extractor = self._extractor()
@@ -546,8 +543,8 @@ class SpatialVerification(RerankingStep):
         tasks = (
             joblib.delayed(
                 at_work(
-                    partial(self._verify, [asked[q] for q in qs], thorough),
-                    partial(_find_features, collection, id_, extractor),
+                    partial(self._verify, [asked[q] for q in qs]),
+                    partial(features_of, collection, id_, extractor),
                 )
             )()
             for id_, qs in asking.items()
@@ -565,19 +562,18 @@ class SpatialVerification(RerankingStep):
         return LocalFeatureExtractor() if self.extractor is None else self.extractor
 
     def _verify(
-        self, queries: list[LocalFeatures], thorough: bool, find: Callable[[], LocalFeatures]
+        self, queries: list[LocalFeatures], find: Callable[[], LocalFeatures]
     ) -> list[_Found]:
         """How each query lies in a photo."""
         photo = find()
-        least = self.min_inliers or self._defaults(photo).min_inliers
+        way = self._way(photo)
+        least = self.min_inliers or MIN_INLIERS[way]
         found = []
         for query, pairs in zip(queries, self._pairs(photo, queries)):
             places = np.stack([query.positions[pairs[:, 0]], photo.positions[pairs[:, 1]]], axis=1)
-            matrix, inliers = None, np.zeros(len(places), bool)
-            if thorough or len(places) >= least or self.careful is not None:
-                matrix, inliers = self._find_map(places, photo)
+            matrix, inliers = self._find_map(places, photo)
             n = int(inliers.sum())
-            probability = float(same_object_probability(n, self._curve(photo)))
+            probability = float(same_object_probability(n, self.calibration or way))
             sizes = query.photo_size, photo.photo_size
             found.append(_Found(matrix, places[inliers], *sizes, probability, n >= least))
         return found
@@ -595,9 +591,9 @@ class SpatialVerification(RerankingStep):
     def _find_map(
         self, places: np.ndarray, photo: LocalFeatures
     ) -> tuple[np.ndarray | None, np.ndarray]:
-        defaults = self._defaults(photo)
-        transform = self.transform or defaults.transform
-        tolerance = (self.tolerance or defaults.tolerance) * max(photo.photo_size)
+        transform = self.transform or ("homography" if _is_learned(photo) else "affine")
+        share = self.tolerance or (0.006 if _is_learned(photo) else 0.01)
+        tolerance = share * max(photo.photo_size)
         source, target = places[:, 0], places[:, 1]
         if transform == "homography":
             return find_homography(source, target, tolerance, self.max_trials, self.random_state)
@@ -606,31 +602,12 @@ class SpatialVerification(RerankingStep):
         )
         return None if matrix is None else np.vstack([matrix, [0, 0, 1]]), inliers
 
-    def _defaults(self, features: LocalFeatures) -> _Defaults:
+    def _way(self, features: LocalFeatures) -> str:
+        """How such features are matched, a key of `CALIBRATIONS`."""
         if not _is_learned(features):
-            return _Defaults("affine", 0.01, 6)
-        by_lightglue = 15 if _is_xfeat(features) else 20
-        return _Defaults("homography", 0.006, by_lightglue if self._asks_lightglue else 8)
-
-    def _curve(self, features: LocalFeatures) -> Calibration:
-        if self.calibration is not None:
-            return self.calibration
-        if not _is_learned(features):
-            return CALIBRATIONS["SIFT, ratio"]
-        network = "XFeat" if _is_xfeat(features) else "ALIKED"
-        return CALIBRATIONS[f"{network}, {'LightGlue' if self._asks_lightglue else 'nearest'}"]
-
-    @property
-    def _asks_lightglue(self) -> bool:
-        return isinstance(self.matcher, LightGlueMatcher)
-
-
-class _Defaults(NamedTuple):
-    """What is used where a parameter is None."""
-
-    transform: str
-    tolerance: float
-    min_inliers: int
+            return "SIFT, ratio"
+        by = "LightGlue" if isinstance(self.matcher, LightGlueMatcher) else "nearest"
+        return f"{features.family}, {by}"
 
 
 class KeptPhotos(Protocol):
@@ -656,8 +633,14 @@ class _Given(NamedTuple):
         return self.photos[id_]
 
 
-def _find_features(collection: KeptPhotos, id_: str, extractor: Any) -> Callable[[], LocalFeatures]:
-    """What gives a photo's features: they are kept, or the extractor looks at it."""
+def features_of(collection: KeptPhotos, id_: str, extractor: Any) -> Callable[[], LocalFeatures]:
+    """What gives a photo's features: they are kept, or the extractor looks at it.
+
+    Raises
+    ------
+    PhotoError
+        If none are kept, and the photo is gone.
+    """
     kept = collection.features(id_, extractor)
     if kept is not None:
         return lambda: kept
@@ -667,6 +650,24 @@ def _find_features(collection: KeptPhotos, id_: str, extractor: Any) -> Callable
 
 def _asking(queries: Sequence[Item]) -> _Ask:
     return lambda extractor, rows: extractor.transform([queries[row] for row in rows])
+
+
+def _asking_kept(ids: Sequence[str], collection: KeptPhotos) -> _Ask:
+    def ask(extractor: Any, rows: list[int]) -> list[LocalFeatures | PhotoError]:
+        tasks = (
+            at_work(_call, partial(features_of, collection, ids[row], extractor)) for row in rows
+        )
+        return [task() for task in tasks]
+
+    return ask
+
+
+def _located(found: _Findings, query: Item | None) -> dict[str, SpatialMatch | None]:
+    """What was found in photos, with the object's outline; None of those that are gone."""
+    return {
+        id_: None if isinstance(match, PhotoError) else match.with_outline(query)
+        for id_, match in found.items()
+    }
 
 
 def _call(find: Callable[[], LocalFeatures]) -> LocalFeatures:
@@ -705,10 +706,6 @@ def _scores(found: _Findings, ids: Sequence[str]) -> np.ndarray:
 
 def _is_learned(features: LocalFeatures) -> bool:
     return features.scores is not None
-
-
-def _is_xfeat(features: LocalFeatures) -> bool:
-    return features.descriptors.shape[1] == XFEAT_CHANNELS
 
 
 def matching_pairs(query: np.ndarray, photo: np.ndarray, ratio: float) -> np.ndarray:

@@ -53,7 +53,7 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
     Parameters
     ----------
     verifier : RerankingStep, optional
-        Whose scores are probabilities, 0 of photos that are not verified. Default:
+        Whose scores are probabilities, 0 or less of photos that are not verified. Default:
         ``SpatialVerification()``. Its `n_candidates` are verified in each round, but for those
         that the query was compared with before, and its `min_inliers` say what is verified:
         photos that are by chance draw the query away from its object. Give its extractor a
@@ -128,10 +128,15 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
     ) -> list[RankedList]:
         """As for every step."""
         verdicts: list[_Verdicts] = [{} for _ in queries]
+        located = [dict(ranked.located) for ranked in rankings]
         given = self._through_steps(queries, rankings, collection, prepared)
         latest, best = list(given), list(given)
         for _ in range(self.n_rounds):
-            asking = self._verify(queries, latest, verdicts, collection, prepared)
+            verified = self._verify(queries, latest, verdicts, collection, prepared)
+            for q, ranked in verified.items():
+                verdicts[q].update(zip(ranked.ids.tolist(), ranked.scores.tolist()))
+                located[q].update(ranked.located)
+            asking = [q for q, ranked in verified.items() if (ranked.scores > 0).any()]
             if not asking:
                 break
             expanded = [
@@ -146,7 +151,10 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
                 latest[q] = ranked.first(len(given[q]))
                 keeps = not self._active() and not given[q].searched
                 best[q] = _joined(given[q], latest[q]) if keeps else latest[q]
-        return [_verified_first(*pair) for pair in zip(best, verdicts)]
+        return [
+            replace(_verified_first(ranked, mine), located=found)
+            for ranked, mine, found in zip(best, verdicts, located)
+        ]
 
     def _through_steps(
         self,
@@ -167,11 +175,8 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
         verdicts: list[_Verdicts],
         collection: Collection,
         prepared: Any,
-    ) -> list[int]:
-        """Compare queries with photos ranked first that are new to them, and note what comes out.
-
-        Returns the positions of queries of which more was verified.
-        """
+    ) -> dict[int, RankedList]:
+        """Photos ranked first that are new to queries, by these and verified."""
         verifier = self._verifier()
         new = [
             _not_in(ranked.first(verifier.depth or len(ranked)), compared)
@@ -179,13 +184,11 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
         ]
         asking = [q for q, ranked in enumerate(new) if len(ranked)]
         if not asking:
-            return []
+            return {}
         verified = verifier.rerank(
             [queries[q] for q in asking], [new[q] for q in asking], collection, prepared[0]
         )
-        for q, ranked in zip(asking, verified):
-            verdicts[q].update(zip(ranked.ids.tolist(), ranked.scores.tolist()))
-        return [q for q, ranked in zip(asking, verified) if (ranked.scores > 0).any()]
+        return dict(zip(asking, verified))
 
     def _expand(
         self, query: DescribedQuery, searched: np.ndarray, verdicts: _Verdicts, engine: Engine
@@ -234,23 +237,20 @@ def _of_verified(verdicts: _Verdicts) -> _Verdicts:
 
 
 def _joined(before: RankedList, after: RankedList) -> RankedList:
-    """A ranking in its order, into which photos new to it come at their ranks in another."""
+    """A ranking in its order, into which photos new to it come at their ranks in another.
+
+    Their scores there are of another kind, and become nan.
+    """
     new = np.flatnonzero(~np.isin(after.ids.astype(str), before.ids.astype(str)))
     places = np.concatenate([np.arange(len(before)), new])
     order = np.argsort(places, kind="stable")[: len(before)]
     ids = np.concatenate([before.ids, after.ids[new]])[order]
-    scores = np.concatenate([before.scores, after.scores[new]])[order]
+    scores = np.concatenate([before.scores, np.full(len(new), np.nan)])[order]
     return RankedList(ids, scores, after.query)
 
 
 def _verified_first(ranked: RankedList, verdicts: _Verdicts) -> RankedList:
     """A ranking with its verified photos in front, also those that it does not reach down to."""
-    verified = _of_verified(verdicts)
-    if not verified:
-        return ranked
-    every = ranked.joined_by(np.array(list(verified), object))
-    stay = np.array([np.isnan(verdicts.get(id_, 0)) for id_ in every.ids])
-    moved = every.resorted(np.array([verified.get(id_, 0) for id_ in every.ids]), stay=stay)
-    before = dict(zip(every.ids, every.scores))
-    scores = [verified.get(id_, before[id_]) for id_ in moved.ids]
-    return replace(moved, scores=np.array(scores)).first(len(ranked))
+    every = ranked.joined_by(np.array(list(_of_verified(verdicts)), object))
+    probabilities = np.array([verdicts.get(id_, 0.0) for id_ in every.ids])
+    return every.verified_first(probabilities).first(len(ranked))

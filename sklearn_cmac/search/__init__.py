@@ -27,6 +27,7 @@ from sklearn_cmac.reranking import (
     match_regions,
     same_object_probability,
     similarities_among,
+    verifier_of,
 )
 from sklearn_cmac.search._exchange import read_arrays, write_arrays
 from sklearn_cmac.search._feedback import combine_rankings, move_query, search_with_marks
@@ -80,5 +81,6 @@ __all__ = [
     "same_object_probability",
     "search_with_marks",
     "similarities_among",
+    "verifier_of",
     "write_arrays",
 ]

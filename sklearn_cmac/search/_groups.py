@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import attrgetter
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -27,9 +27,10 @@ from sklearn_cmac._progress import show_progress
 from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.collection._catalogue import DESCRIBED, CatalogueEntry
 from sklearn_cmac.fingerprints import fingerprint
-from sklearn_cmac.local import LearnedFeatureExtractor, LocalFeatures
-from sklearn_cmac.photos import PhotoError
-from sklearn_cmac.reranking import CALIBRATIONS, SpatialVerification
+from sklearn_cmac.local import NEAR_ENOUGH, LearnedFeatureExtractor, LocalFeatures
+from sklearn_cmac.photos import Item, PhotoError
+from sklearn_cmac.reranking import CALIBRATIONS, SpatialVerification, by_care
+from sklearn_cmac.reranking._verification import features_of
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.store import ArrayStore
 
@@ -212,12 +213,14 @@ def find_groups(
         So many photos nearest to each are verified. More find more links, false ones too.
     verifier : SpatialVerification, optional
         If it has no extractor, as by default, it compares the local features that the index
-        keeps, or else those of ``LearnedFeatureExtractor()``, which looks at the photos.
+        keeps, ALIKED's before XFeat's, or else those of ``LearnedFeatureExtractor()``, which looks
+        at the photos. So does its careful look, if that has no extractor either.
     min_probability : float, default=0.75
         Of a link: that its photos show one object, by how many features agree. Of XFeat, by
-        `NearestMatcher`, 12 do.
+        `NearestMatcher`, 12 do, of ALIKED 7.
     strong_probability : float, default=0.98
-        From here on, a link needs no other that agrees with it. Of XFeat, 22 features agree.
+        From here on, a link needs no other that agrees with it. Of XFeat, 22 features agree, of
+        ALIKED 18.
     min_width : float, default=0.015
         A link whose features lie in a strip or corner of a photo is none: across the direction in
         which they spread most, their standard deviation is at least this share of the photo's
@@ -279,13 +282,15 @@ def find_groups(
         return []
     ids = list(entries)
     pairs = near_pairs(index.engine, ids, n_neighbors)
-    if verifier is None or verifier.extractor is None:
-        kept = index.extractors[0] if index.extractors else LearnedFeatureExtractor()
-        verifier = clone(verifier or SpatialVerification()).set_params(extractor=kept)
+    verifier = clone(verifier or SpatialVerification())
+    _, extractor = by_care(index.extractors or [LearnedFeatureExtractor()])
+    for look in (verifier, verifier.careful):
+        if look is not None and look.extractor is None:
+            look.set_params(extractor=clone(extractor))
     with _folder(store) as folder:
         comparison = _Comparison(index, ids, verifier, folder)
         compared = comparison.of_pairs(pairs, n_jobs, verbose)
-    _tell_of([error for _, error in sorted(comparison.gone.items())])
+    _tell_of([error for _, error in sorted(comparison.photos.gone.items())])
     held = (compared[:, 1] >= min_probability) & (compared[:, 2] >= min_width)
     links, n_inliers, probabilities = pairs[held], compared[held, 0], compared[held, 1]
     labels = join_links(links, probabilities, len(ids), strong_probability)
@@ -331,29 +336,20 @@ class _Comparison:
     index : RetrievalIndex
     ids : sequence of str
     verifier : SpatialVerification
+        Its extractors may be changed.
     store : path
         Keeps features that the index does not, and what was compared.
-
-    Attributes
-    ----------
-    gone : dict from str to PhotoError
-        By id, photos that cannot be looked at.
     """
 
     def __init__(
         self, index: RetrievalIndex, ids: Sequence[str], verifier: SpatialVerification, store: str
     ):
-        verifier = clone(verifier)
-        extractor = verifier.extractor
-        if getattr(extractor, "store", store) is None:
-            extractor.set_params(store=store)
-        self.ids, self.store = ids, ArrayStore(store)
-        self.depends_on = fingerprint(verifier, CALIBRATIONS)
-        photos = cast(Collection, index._photos)
-        self.find = partial(verifier.features_of, photos)
-        self.verifier = clone(verifier).set_params(extractor=_Found())
-        self.gone: dict[str, PhotoError] = {}
-        self.features = lru_cache(_IN_MEMORY)(self._features)
+        for path, part in verifier.get_params().items():
+            if path.endswith("store") and part is None:
+                verifier.set_params(**{path: store})
+        self.ids, self.store, self.verifier = ids, ArrayStore(store), verifier
+        self.depends_on = fingerprint(verifier, CALIBRATIONS, NEAR_ENOUGH)
+        self.photos = _Remembered(cast(Collection, index._photos))
 
     def of_pairs(self, pairs: np.ndarray, n_jobs: int | None, verbose: bool) -> np.ndarray:
         """Inliers, probability, and width on the narrower side of each pair (n, 2), as (n, 3)."""
@@ -377,31 +373,48 @@ class _Comparison:
         return np.array(kept["compared"])
 
     def _compare(self, first: str, *others: str) -> np.ndarray:
-        asked, photos = self.features(first), [self.features(id_) for id_ in others]
-        found = np.full((len(photos), 3), np.nan)
-        there = [(i, photo) for i, photo in enumerate(photos) if photo is not None]
-        if asked is None or not there:
-            return found
-        matches = self.verifier.compare(asked, [photo for _, photo in there])
-        for (i, photo), match in zip(there, matches):
-            mine = width_of(match.pairs[:, 0], asked.photo_size)
-            theirs = width_of(match.pairs[:, 1], photo.photo_size)
-            found[i] = match.n_inliers, match.probability, min(mine, theirs)
+        found = np.full((len(others), 3), np.nan)
+        matches = self.verifier.compare_kept(first, others, self.photos)
+        for row, id_, match in zip(found, others, matches):
+            if match is not None:
+                widths = [
+                    width_of(match.pairs[:, side], self._size(photo))
+                    for side, photo in enumerate((first, id_))
+                ]
+                row[:] = match.n_inliers, match.probability, min(widths)
         return found
 
-    def _features(self, id_: str) -> LocalFeatures | None:
+    def _size(self, id_: str) -> tuple[int, int]:
+        """Of a photo that was compared."""
+        features = self.photos.features(id_, self.verifier.extractor)
+        assert features is not None
+        return features.photo_size
+
+
+class _Remembered:
+    """Photos of a collection, of which features that were found last are in memory.
+
+    Attributes
+    ----------
+    gone : dict from str to PhotoError
+        By id, photos that cannot be looked at.
+    """
+
+    def __init__(self, photos: Collection):
+        self.photos = photos
+        self.gone: dict[str, PhotoError] = {}
+        self.features = lru_cache(_IN_MEMORY)(self._features)
+
+    def _features(self, id_: str, extractor: Any) -> LocalFeatures | None:
         try:
-            return self.find(id_)
+            return features_of(self.photos, id_, extractor)()
         except PhotoError as error:
             self.gone[id_] = error
             return None
 
-
-class _Found:
-    """Takes the place of an extractor where photos are local features already."""
-
-    def transform(self, X: Sequence[LocalFeatures]) -> list[LocalFeatures]:
-        return list(X)
+    def photo(self, id_: str) -> Item:
+        """A photo of which no features can be found."""
+        raise self.gone[id_]
 
 
 @contextmanager

@@ -53,7 +53,7 @@ from sklearn_cmac.local import LocalFeatures
 from sklearn_cmac.maps import Regions, RegionVectors
 from sklearn_cmac.persistence import read_manifest, save_pipeline
 from sklearn_cmac.photos import Item
-from sklearn_cmac.reranking import RegionMatch, SpatialMatch, SpatialVerification
+from sklearn_cmac.reranking import RegionMatch, SpatialMatch, verifier_of
 from sklearn_cmac.search._features import extractor_in, extractors_of, find_features
 from sklearn_cmac.search._folder import (
     PIPELINE,
@@ -734,8 +734,8 @@ class RetrievalIndex:
     def compare(self, query: Item, names: Sequence[str]) -> list[SpatialMatch | None]:
         """How the local features of a query lie in photos of the index.
 
-        They are compared as by the step that verifies; if there is none, by `SpatialVerification`
-        of the features that are kept.
+        They are compared as by the step that verifies; if there is none, carefully, by
+        `verifier_of` the features that are kept.
 
         Parameters
         ----------
@@ -759,7 +759,7 @@ class RetrievalIndex:
                 "the index keeps no local features; make it with a Retriever that has a "
                 "SpatialVerification step, or let keep_features find them"
             )
-        verifier = self._retriever.verifier or SpatialVerification(self.extractors[0])
+        verifier = self._retriever.verifier or verifier_of(self.extractors, careful=True)
         return self._searcher().spatial_matches(query, names, verifier)
 
     def match(self, query: Item, name: str) -> RegionMatch:

@@ -30,7 +30,10 @@ class SearchResult(_Found):
     ----------
     name : str
     score : float
-        Without further steps, the dot product of descriptors, 1 for the query itself.
+        Without further steps, the dot product of descriptors, 1 for the query itself. Behind a
+        verification, the probability of photos that are verified, and 0 or less of all others.
+        Scores of a search never rise from one result to the next; of `search_with_marks`, they do
+        where marks come before scores.
     path : str
         Where it is; "" if it is in no file.
     spatial : SpatialMatch, optional
@@ -73,6 +76,11 @@ class SearchResult(_Found):
         if self.spatial is None or self.spatial.probability < _LIKELY:
             return None
         return self.spatial.box
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether enough local features agree, if these were compared."""
+        return None if self.spatial is None else self.spatial.verified
 
     @property
     def probability(self) -> float | None:

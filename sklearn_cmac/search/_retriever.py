@@ -27,7 +27,7 @@ from sklearn_cmac.reranking import (
     RerankingStep,
     SpatialVerification,
 )
-from sklearn_cmac.reranking._step import search_again
+from sklearn_cmac.reranking._step import search_again, without_gaps
 
 _SKIPPED = (None, "passthrough")
 
@@ -395,10 +395,12 @@ class Retriever(MetaEstimatorMixin, NamedSteps):
         return [each for each in self._parts() if isinstance(each, LearnedFeatureExtractor)]
 
     def _parts(self) -> Iterator[Any]:
-        """The steps, and what they are made of."""
+        """The steps, and what they are made of, wholes before their parts."""
         for _, step in self._active():
             yield step
-            yield from step.get_params().values()
+            parts = step.get_params()
+            for path in sorted(parts, key=lambda path: path.count("__")):
+                yield parts[path]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -427,4 +429,5 @@ def in_order(
     """The ranking with positions in the collection, without one that is left out."""
     order, which = collection.positions(ranked.ids, left_out)
     order, which = order[:k], which[:k]
-    return replace(ranked, ids=ranked.ids[which], scores=ranked.scores[which], order=order)
+    scores = without_gaps(ranked.scores)
+    return replace(ranked, ids=ranked.ids[which], scores=scores[which], order=order)

@@ -107,7 +107,7 @@ class Searcher:
         (ranked,) = self.retriever.rank_prepared([query], prepared, k=k)
         entries = map(self.photos.catalogue.numbered, ranked.order.tolist())
         return [
-            SearchResult(entry.name, score, entry.path)
+            SearchResult(entry.name, score, entry.path, ranked.located.get(entry.id))
             for entry, score in zip(entries, ranked.scores.tolist())
             if entry is not None
         ]
@@ -118,13 +118,16 @@ class Searcher:
         """Results, the first n with what of them answers the query."""
         names = [result.name for result in results[:n]]
         regions: list[RegionMatch | None] = [None] * len(names)
-        spatial: list[SpatialMatch | None] = [None] * len(names)
         if query.regions is not None:
             regions = self.region_matches(query, names)
+        spatial = {result.name: result.spatial for result in results[:n]}
         if self.retriever.verifier is not None:
-            spatial = self.spatial_matches(query.photo, names, self.retriever.verifier)
+            # What the steps have compared with the query is not compared again.
+            left = [name for name, match in spatial.items() if match is None]
+            found = self.spatial_matches(query.photo, left, self.retriever.verifier)
+            spatial.update(zip(left, found))
         first = [
-            result.changed(spatial=match, regions=among)
-            for result, match, among in zip(results, spatial, regions)
+            result.changed(spatial=spatial[result.name], regions=among)
+            for result, among in zip(results, regions)
         ]
-        return first + results[n:]
+        return first + [result.changed(spatial=None) for result in results[n:]]

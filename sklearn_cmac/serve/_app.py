@@ -550,7 +550,11 @@ class Pages:
 def _meaning(result: SearchResult) -> str:
     """What a photo was found by, in a few words."""
     spatial, regions = result.spatial, result.regions
-    alike = f"similarity {result.score if regions is None else regions.score:.2f}"
+    alike = "similar as a whole"
+    if regions is not None:
+        alike = f"similarity {regions.score:.2f}"
+    elif spatial is None:  # behind verified photos, scores only keep the order
+        alike = f"similarity {result.score:.2f}"
     if spatial is not None and spatial.n_inliers:
         points = f"{spatial.n_inliers} point{'s' if spatial.n_inliers > 1 else ''}"
         if spatial.probability >= _VERIFIED:

@@ -49,6 +49,7 @@ def check_reranking_step(step: RerankingStep) -> None:
     for before, after in zip(plain, ranked):
         assert sorted(after.order) == sorted(before.order), "of all photos, a step finds each once"
         assert len(after.scores) == len(after.order), "each photo has a score"
+        assert not (np.diff(after.scores) > 0).any(), "scores never rise"
     again = _rank([("step", clone(step))], pipeline, queries, photos)
     _same(ranked, again, "a clone gives the same ranking")
     backwards = _rank([("step", step)], pipeline, queries[::-1], photos)[::-1]
