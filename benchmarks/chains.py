@@ -7,7 +7,8 @@ third labelled photo asks whole (L), and one box for each landmark, cropped in a
 (L-X). `paris279`: every fourth photo of a landmark asks whole (P), and the boxes of Paris6k (P-X)
 and of the revisited one, of which only the hard photos count (R-H). "few" are collections with
 three photos of each object, of which four others ask whole (L few, P few); distractors are the rest
-of the set, and of P few the photos of `landmarks` too. The query's own photo is left out.
+of the set, and of P few the photos of `landmarks` too. "cut" are boxes of which a quarter is left,
+in one of their corners. The query's own photo is left out.
 
 Prints mAP in percent by chain, the paired difference to the first chain with its 95% interval over
 queries, of which those of one object are drawn together, and processor seconds of a described query
@@ -43,7 +44,7 @@ from sklearn_cmac.datasets import Relevance, load_rparis6k
 from sklearn_cmac.fingerprints import fingerprint
 from sklearn_cmac.metrics import bootstrap_interval, evaluate_rankings
 from sklearn_cmac.persistence import load_pipeline, save_pipeline
-from sklearn_cmac.photos import name_of
+from sklearn_cmac.photos import Query, name_of
 from sklearn_cmac.pipelines import SYSTEMS
 from sklearn_cmac.reranking import DescribedQuery, RankedList
 from sklearn_cmac.search import (
@@ -53,10 +54,11 @@ from sklearn_cmac.search import (
     Retriever,
     SpatialVerification,
     VerifiedExpansion,
+    chain_of_effort,
 )
 from sklearn_cmac.search._retriever import in_order
 
-COLUMNS = ("L-X", "L", "L few", "P-X", "R-H", "P", "P few")
+COLUMNS = ("L-X", "L-X cut", "L", "L few", "P-X", "R-H", "R-H cut", "P", "P few")
 KEPT = 3  # photos of each object in the collections of few
 
 # Average precision of each query, and processor seconds of one, by chain and column.
@@ -66,6 +68,8 @@ Scores = dict[tuple[str, str], tuple[np.ndarray, float]]
 def chains(store: str, crop: str) -> dict[str, list[Any]]:
     """Steps behind the first ranking, by name."""
     xfeat = LearnedFeatureExtractor(store=store, query_crop=crop)
+    aliked = LearnedFeatureExtractor("aliked-n16", store=store, query_crop=crop)
+    by_aliked = SpatialVerification(aliked, 50, min_inliers=10)
 
     def verified(least: int = 12, **params: Any) -> SpatialVerification:
         return SpatialVerification(xfeat, 20, min_inliers=least, **params)
@@ -74,7 +78,11 @@ def chains(store: str, crop: str) -> dict[str, list[Any]]:
         named = [(type(step).__name__, step) for step in steps]
         return VerifiedExpansion(verified(), n_rounds=rounds, steps=named)
 
+    def of_effort(*args: Any) -> list[Any]:
+        return [step for _, step in chain_of_effort(*args).steps]
+
     match, walk, expand = RegionMatching(), CandidateNeighbors(), expanded()
+    short = CandidateNeighbors(alpha=0.7, min_photos=100)
     return {
         "matching": [match],
         "one descriptor": [],
@@ -91,6 +99,15 @@ def chains(store: str, crop: str) -> dict[str, list[Any]]:
         "expansion, one round, neighbors": [expanded(rounds=1), walk],
         "expansion, matching, neighbors": [expand, match, walk],
         "expansion through neighbors": [expanded(walk)],
+        "matching, neighbors (.7)": [match, short],
+        "matching, neighbors (.7), verified": [match, short, verified(15)],
+        "usual": of_effort("usual", True, [xfeat]),
+        "best": of_effort("best", True, [xfeat]),
+        "best, ALIKED": of_effort("best", True, [xfeat, aliked]),
+        "best, ALIKED, no LightGlue": [
+            match,
+            VerifiedExpansion(by_aliked, steps=[("match", RegionMatching(100)), ("walk", short)]),
+        ],
     }
 
 
@@ -98,6 +115,18 @@ def every(benchmark: Bunch, n: int) -> Bunch:
     """The same photos, asked by one of n queries only."""
     parts = ("queries", "relevance", "exclude", "groups")
     return Bunch(**{**benchmark, **{part: benchmark[part][::n] for part in parts}})
+
+
+def cut(benchmark: Bunch) -> Bunch:
+    """The same photos, asked by one corner of each box, half as wide and half as high."""
+    rng = np.random.default_rng(0)
+    queries = []
+    for query in benchmark.queries:
+        left, top, right, bottom = query.box
+        width, height = (right - left) / 2, (bottom - top) / 2
+        x, y = left + rng.integers(2) * width, top + rng.integers(2) * height
+        queries.append(Query(query.photo, (x, y, x + width, y + height)))
+    return Bunch(**{**benchmark, "queries": queries})
 
 
 def asked_whole(official: Bunch) -> Bunch:
@@ -177,9 +206,11 @@ def load(data: Path) -> dict[str, tuple[Bunch, Sequence[Any]]]:
     return {
         "L": (every(whole, 3), paris),
         "L-X": (boxed, paris),
+        "L-X cut": (cut(boxed), paris),
         "L few": (with_few(whole), paris),
         "P": (every(parisian, 4), landmarks),
         **{name: (benchmark, landmarks) for name, benchmark in named.items()},
+        "R-H cut": (cut(hard), landmarks),
         "P few": (with_few(parisian, landmarks), landmarks),
     }
 

@@ -250,7 +250,7 @@ def test_an_index_without_local_features_gets_them_and_verifies_by_them(
         assert index.extractors == []
     assert run("index", photos, "--index", bare, "--features", "xfeat") == 0
     with RetrievalIndex.open(bare) as index:
-        assert [name for name, _ in index.pipeline.steps] == ["match", "neighbors", "verify"]
+        assert [name for name, _ in index.pipeline.steps] == ["match", "expand"]
         assert index.info()["system"] == "rmac"
         (result,) = index.search(index.names[0], 1)
         assert result.name == index.names[0]

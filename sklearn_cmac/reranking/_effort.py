@@ -20,10 +20,14 @@ _ALPHA = 0.7  # of the walk among neighbours; longer ones lose objects that few 
 _FEWEST = 100  # photos, of which it is taken
 # Features that agree, from which a photo shows the object with a probability of .9.
 _SURE_BY_XFEAT, _SURE_BY_ALIKED = 15, 10
-_FEW, _MANY = 20, 50  # photos that are verified
-_OPEN = 40  # of these, photos that are looked at again: 10 s of one processor core
+# Photos that are verified. XFeat's features agree by chance in one of some hundred photos that are
+# not the object's; with more candidates such a photo comes first more often than a right one.
+_FEW, _MANY = 20, 50
+_OPEN = 20  # of these, photos that are looked at again in a round: 5 s of one processor core
 
 _QUICK = "xfeat"  # the network whose features are found quickly
+
+_Steps = list[tuple[str, RerankingStep]]
 
 
 def by_care(extractors: Sequence[Any]) -> tuple[Any, Any]:
@@ -117,19 +121,21 @@ def chain_of_effort(
     >>> [name for name, _ in chain_of_effort("usual").steps]
     ['match', 'neighbors']
     """
-    steps: list[tuple[str, RerankingStep]] = []
-    verifier = None
-    if extractors:
-        verifier = verifier_of(extractors, effort == BEST, n_candidates=_FEW, verbose=verbose)
-        by_xfeat = verifier.extractor.network == _QUICK
-        verifier.set_params(min_inliers=_SURE_BY_XFEAT if by_xfeat else _SURE_BY_ALIKED)
-    if regions:
-        steps.append(("match", RegionMatching()))
-    if effort == BEST and verifier is not None:
-        verifier.set_params(n_candidates=_MANY, n_careful=_OPEN)
-        steps.append(("expand", VerifiedExpansion(verifier)))
-    if effort != FAST and regions:
-        steps.append(("neighbors", CandidateNeighbors(alpha=_ALPHA, min_photos=_FEWEST)))
-    if effort == USUAL and verifier is not None:
-        steps.append(("verify", verifier))
-    return Chain(steps)
+    match: _Steps = [("match", RegionMatching())] if regions else []
+    if effort == FAST:
+        return Chain(match)
+    walk = CandidateNeighbors(alpha=_ALPHA, min_photos=_FEWEST)
+    if not extractors:
+        return Chain([*match, ("neighbors", walk)] if regions else [])
+    careful = effort == BEST
+    verifier = verifier_of(extractors, careful, n_careful=_OPEN, verbose=verbose)
+    if verifier.extractor.network == _QUICK:
+        verifier.set_params(n_candidates=_FEW, min_inliers=_SURE_BY_XFEAT)
+    else:
+        n_candidates = _MANY if careful else _FEW
+        verifier.set_params(n_candidates=n_candidates, min_inliers=_SURE_BY_ALIKED)
+    # Of a query with the regions of many photos, matching is slow, so only the photos that the
+    # walk sorts are matched again. Too few photos to walk among are sorted by that.
+    again: _Steps = [("match", RegionMatching(walk.n_candidates)), ("neighbors", walk)]
+    expand = VerifiedExpansion(verifier, 2 if careful else 1, again if regions else ())
+    return Chain([*match, ("expand", expand)])
