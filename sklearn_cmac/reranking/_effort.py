@@ -20,8 +20,8 @@ _ALPHA = 0.7  # of the walk among neighbours; longer ones lose objects that few 
 _FEWEST = 100  # photos, of which it is taken
 # Features that agree, from which a photo shows the object with a probability of .9.
 _SURE_BY_XFEAT, _SURE_BY_ALIKED = 15, 10
-# Photos that are verified. XFeat's features agree by chance in one of some hundred photos that are
-# not the object's; with more candidates such a photo comes first more often than a right one.
+# Photos that are verified. Now and then many of XFeat's features agree by chance; the more photos
+# are compared, the likelier one of these comes first. ALIKED's do so less often.
 _FEW, _MANY = 20, 50
 _OPEN = 20  # of these, photos that are looked at again in a round: 5 s of one processor core
 
