@@ -6,6 +6,7 @@ import threading
 import time
 from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -134,6 +135,7 @@ def test_what_is_verified_stays_before_what_is_not(plain, scenes, monkeypatch):
         return [r.changed(spatial=sure if "distractor" in r.name else None) for r in found]
 
     monkeypatch.setattr(RetrievalIndex, "search", verified)
+    monkeypatch.setattr("sklearn_cmac.search._feedback._KNOWN", WeakKeyDictionary())
     found = search_with_marks(
         plain, scenes.photos[:1], 20, right=["object-01-scene-0"], wrong=["distractor-02"]
     )
@@ -181,6 +183,7 @@ def test_marks_count_by_regions_where_these_are_kept(served, scenes, monkeypatch
         expected = expected + 0.75 * alike[0] - 0.15 * alike[1:].mean(axis=0)
         if located:
             monkeypatch.setattr(RetrievalIndex, "search", explained)
+            monkeypatch.setattr("sklearn_cmac.search._feedback._KNOWN", WeakKeyDictionary())
         found = search_with_marks(index, [query], 20, right=[right], wrong=wrong)
     assert len(found) == 20
     score_of = dict(zip(names, expected))

@@ -69,7 +69,7 @@ class Database:
                 _check_schema(path, kind, text)
             # The end of a transaction is on the disk when it is reported.
             self.all("PRAGMA synchronous = FULL")
-            self._seen = self._version()
+            self._seen = self.version()
         except BaseException:
             self._connection.close()
             raise
@@ -179,10 +179,11 @@ class Database:
 
     def others_wrote(self) -> bool:
         """Whether another connection has changed the file since this was asked last."""
-        before, self._seen = self._seen, self._version()
+        before, self._seen = self._seen, self.version()
         return before != self._seen
 
-    def _version(self) -> int:
+    def version(self) -> int:
+        """A number that another connection changes whenever it changes the file."""
         return self.all("PRAGMA data_version")[0][0]
 
     def damage(self) -> list[str]:

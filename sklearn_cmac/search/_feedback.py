@@ -7,18 +7,54 @@ Retrieval System: Experiments in Automatic Document Processing, Prentice-Hall 19
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from secrets import token_hex
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from sklearn_cmac.collection import Engine
+from sklearn_cmac.fingerprints import fingerprint, fingerprint_photo
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query
 from sklearn_cmac.reranking import DescribedQuery
 from sklearn_cmac.search._index import RetrievalIndex
 from sklearn_cmac.search._results import SearchResult
 
+_T = TypeVar("_T")
+
 _DEPTH = 1000  # photos that are sorted anew
 _EXPLAINED = 50  # of these, photos in which the object is located
 _SURE = 0.5  # probability from which on it is
+_REMEMBERED = 50  # marks, and as many queries, of an index
+
+
+class _Asked(NamedTuple):
+    """A query: its descriptor (D,), and what was found in an index in one state."""
+
+    descriptor: np.ndarray
+    results: list[SearchResult]
+    state: tuple[Any, ...] | None
+
+
+class _Marked(NamedTuple):
+    """A marked photo: its descriptor (D,), and how alike others are to it by regions, by id."""
+
+    descriptor: np.ndarray
+    alike: dict[str, float] | None  # None where no regions are kept
+
+
+class _Known(NamedTuple):
+    """What is remembered of an index, so that a further mark costs no more than itself.
+
+    The keys are what all of it follows from, pipeline and content; what was found also depends on
+    the state of the index.
+    """
+
+    asked: dict[str, _Asked]
+    marked: dict[str, _Marked]
+
+
+_KNOWN: WeakKeyDictionary[RetrievalIndex, _Known] = WeakKeyDictionary()
 
 
 def move_query(
@@ -157,6 +193,9 @@ def search_with_marks(
     compares them, and else by descriptors. Of a photo that is right and was verified, the object's
     box is what counts, and else all of it.
 
+    The last 50 queries and marks are remembered as long as the index object lives, so that a
+    further mark costs no more than itself.
+
     Examples
     --------
     >>> from sklearn_cmac import make_rmac_pipeline
@@ -177,7 +216,8 @@ def search_with_marks(
         return index.search(queries[0], n_results, n_explained=n_results)
     depth = max(n_results, _DEPTH)
     n_explained = max(n_results, _EXPLAINED)
-    rankings = [index.search(query, depth, n_explained=n_explained) for query in queries]
+    asked = [_ask(index, query, depth, n_explained) for query in queries]
+    rankings = [each.results for each in asked]
     found: dict[str, SearchResult] = {}
     for result in (result for ranking in rankings for result in ranking):
         # Of a photo that several queries find, what most was found out of.
@@ -186,14 +226,17 @@ def search_with_marks(
     names = list(found)
     place = {name: i for i, name in enumerate(names)}
     orders = [np.array([place[result.name] for result in ranking]) for ranking in rankings]
-    photos = _descriptors(index, names)
-    scores = combine_rankings(orders, index._retriever.transform(queries) @ photos.T, combine)
+    assert index.engine is not None  # since something was found
+    ids = index._catalogue.ids(names)
+    photos = index.engine.get(ids)
+    descriptors = np.stack([each.descriptor for each in asked])
+    scores = combine_rankings(orders, descriptors @ photos.T, combine)
     if marked:
         good = [_object_in(found.get(name), name) for name in right]
         scores = move_query(
             scores,
-            _likeness(index, good, photos, names),
-            _likeness(index, wrong, photos, names),
+            _likeness(index, good, photos, ids),
+            _likeness(index, wrong, photos, ids),
             alpha,
             beta,
             gamma,
@@ -216,11 +259,6 @@ def _is_sure(result: SearchResult) -> bool:
     return spatial is not None and spatial.probability >= _SURE
 
 
-def _descriptors(index: RetrievalIndex, names: Sequence[str]) -> np.ndarray:
-    assert index.engine is not None  # since something was found
-    return index.engine.get(index._catalogue.ids(names))
-
-
 def _object_in(result: SearchResult | None, name: str) -> Query | str:
     """The object in a photo, if it is located, or the name of the photo."""
     if result is None or not result.path or result.box is None or not _is_sure(result):
@@ -229,39 +267,99 @@ def _object_in(result: SearchResult | None, name: str) -> Query | str:
 
 
 def _likeness(
-    index: RetrievalIndex, marked: Sequence[Query | str], photos: np.ndarray, names: Sequence[str]
+    index: RetrievalIndex, marked: Sequence[Query | str], photos: np.ndarray, ids: Sequence[str]
 ) -> np.ndarray:
     """How alike each photo (n, D) is to marked ones (m): by regions where they are kept, (m, n)."""
+    if not marked:
+        return np.empty((0, len(ids)))
+    try:
+        known = _look_at(index, marked, ids)
+    except PhotoError:  # a file is gone: then what the index keeps of all counts
+        names = [each.name if isinstance(each, Query) else each for each in marked]
+        known = _look_at(index, names, ids)
+    rows = [[each.alike[id_] for id_ in ids] for each in known if each.alike is not None]
+    if len(rows) < len(known):
+        return np.stack([each.descriptor for each in known]) @ photos.T
+    return np.array(rows)
+
+
+def _ask(index: RetrievalIndex, query: Item, depth: int, n_explained: int) -> _Asked:
+    """A search, of which marks change nothing."""
+    asked, state = _known_of(index).asked, None
+    key = f"{_pipeline_of(index)} {fingerprint_photo(query, annotated=True)}"
+    if index.engine is not None:
+        # Who writes by this object gets another searcher, and by another object another version;
+        # photos that turn out to be damaged are missing.
+        version = index._catalogue.database.version()
+        state = index._searcher(), version, len(index.engine), depth, n_explained
+    if state is None or key not in asked or asked[key].state != state:
+        results = index.search(query, depth, n_explained=n_explained)
+        (descriptor,) = index._retriever.transform([query])
+        asked[key] = _Asked(descriptor, results, state)
+    return _used(asked, [key])[0]
+
+
+def _pipeline_of(index: RetrievalIndex) -> str:
+    """What tells a pipeline and its steps from others."""
+    try:
+        return fingerprint(index.pipeline)
+    except TypeError:  # nothing tells it from others, so nothing is found again
+        return token_hex()
+
+
+def _look_at(
+    index: RetrievalIndex, marked: Sequence[Query | str], ids: Sequence[str]
+) -> list[_Marked]:
+    """What is known of marked photos; only those are looked at that were not marked before."""
     engine = index.engine
     assert engine is not None
-    if not marked:
-        return np.empty((0, len(names)))
-    described = _described(index, engine, marked)
+    known, described_by = _known_of(index).marked, _pipeline_of(index)
+    keys = [
+        f"{described_by} {fingerprint_photo(each, annotated=True)}"
+        if isinstance(each, Query)
+        else f"{described_by} {index._catalogue.ids([each])[0]}"
+        for each in marked
+    ]
+    new = {key: each for key, each in zip(keys, marked) if not _covers(known.get(key), ids)}
+    described = _described(index, engine, list(new.values()))
     regions = [each.regions for each in described if each.regions is not None]
-    if len(regions) < len(described):
-        return np.stack([each.descriptor for each in described]) @ photos.T
-    ids = index._catalogue.ids(names)
     kept = list(dict.fromkeys(ids))
-    scores = [dict(zip(*hits)) for hits in engine.match(regions, len(kept), [kept] * len(regions))]
-    return np.array([[row.get(id_, 0.0) for id_ in ids] for row in scores])
+    scores = iter(engine.match(regions, len(kept), [kept] * len(regions)) if regions else ())
+    for key, each in zip(new, described):
+        alike = None
+        if each.regions is not None:
+            alike = {**dict.fromkeys(kept, 0.0), **dict(zip(*next(scores)))}
+        known[key] = _Marked(each.descriptor, alike)
+    return _used(known, keys)
+
+
+def _covers(known: _Marked | None, ids: Sequence[str]) -> bool:
+    """Whether enough is known of a mark to compare it with these photos."""
+    return known is not None and (known.alike is None or known.alike.keys() >= set(ids))
+
+
+def _known_of(index: RetrievalIndex) -> _Known:
+    return _KNOWN.setdefault(index, _Known({}, {}))
+
+
+def _used(known: dict[str, _T], keys: Sequence[str]) -> list[_T]:
+    """What is known by some keys; what was not asked for the longest time is forgotten."""
+    found = [known[key] for key in keys]
+    known.update((key, known.pop(key)) for key in dict.fromkeys(keys))
+    while len(known) > max(_REMEMBERED, len(keys)):
+        del known[next(iter(known))]
+    return found
 
 
 def _described(
     index: RetrievalIndex, engine: Engine, marked: Sequence[Query | str]
 ) -> list[DescribedQuery]:
     """Marked photos as queries are described: objects anew, of others what the index keeps."""
-    keeps = engine.stamp.regions
+    needs = {"regions"} if engine.stamp.regions else set()
     queries = [each for each in marked if isinstance(each, Query)]
-    try:
-        needs = {"regions"} if keeps else set()
-        objects = index._retriever.describe_queries(queries, needs) if queries else []
-    except PhotoError:  # a file is gone
-        objects = []
-        marked = [each.name if isinstance(each, Query) else each for each in marked]
-    of_object = {each.name: each for each in objects}
+    objects = iter(index._retriever.describe_queries(queries, needs) if queries else ())
     return [
-        of_object[each.name] if isinstance(each, Query) else _kept(index, engine, each)
-        for each in marked
+        next(objects) if isinstance(each, Query) else _kept(index, engine, each) for each in marked
     ]
 
 
