@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contrast import faint
 from PIL import Image
+from serving import key_of
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_cmac import make_rmac_pipeline
+from sklearn_cmac.inspection import write_results
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.pixels import photo_size
 from sklearn_cmac.search import RegionMatching, RetrievalIndex, Retriever
@@ -202,11 +205,63 @@ def test_an_own_photo_is_searched_with_added_and_found(page, others, tmp_path):
     page.goto("/")
     page.set_input_files(".lend input[type=file]", tmp_path / "my own.png")
     page.locator("h1:has-text('my own.png')").wait_for()
-    page.click("text=Add it to the index")
+    follow(page, "text=Add it to the index")
+    page.evaluate("window.stays = true")
     page.locator("text=Done: 1 of 1 added").wait_for()
+    assert page.evaluate("window.stays")  # progress is told without the page being loaded anew
     open_photo(page, "my-own")
     follow(page, "button.main")
     assert found(page)[0].startswith("my-own-")
+
+
+def test_a_search_is_made_marked_and_made_again_with_keys_alone(page):
+    """From the first page, by Tab, arrows and Enter; what has the focus is never below the bar."""
+
+    def tab_to(selector):
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("(s) => document.activeElement.matches(s)", selector):
+                return
+        raise AssertionError(f"Tab does not lead to {selector}")
+
+    def enter():
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+
+    page.goto("/?name=object-01-scene-0")
+    tab_to(".wall a")
+    enter()
+    page.locator(".editor svg").wait_for()
+    tab_to(".editor svg")
+    page.keyboard.press("ArrowRight")
+    tab_to("button.main")
+    enter()
+    tab_to(".marks input")
+    focused, bar = (page.locator(each).bounding_box() for each in (":focus", ".again"))
+    assert focused["y"] + focused["height"] <= bar["y"]
+    page.keyboard.press("ArrowRight")
+    enter()  # of a mark too
+    assert "&right=" in page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_text_and_control_stands_out_from_what_is_behind_it(
+    chromium, address, served, scenes, tmp_path, scheme
+):
+    """As browsers show the pages of the server, and the one that a search writes."""
+    context = chromium.new_context(base_url=address, color_scheme=scheme)
+    page = context.new_page()
+    key = key_of(served / "photos/object-00-scene-0.png")
+    box = ",".join(f"{v:g}" for v in scenes.photos[0].box)
+    with RetrievalIndex.open(served / "photos.cmac", read_only=True) as index:
+        query = served / "photos/object-00-scene-0.png"
+        write_results(tmp_path / "page.html", index, query, index.search(query, 9))
+    marked = f"right={key}&wrong={key_of(served / 'photos/distractor-00.png')}"
+    for place in ("/", f"/photos/{key}", f"/search?q={key}@{box}&{marked}", "/index", "/groups",
+                  "/nothing", "/?view=table", (tmp_path / "page.html").as_uri()):  # fmt: skip
+        page.goto(place)
+        assert faint(page) == [], place
+    context.close()
 
 
 def test_without_script_a_box_is_typed(chromium, address):

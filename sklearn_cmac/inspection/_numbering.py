@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from sklearn_cmac.inspection._overlay import first_apart, on_one_map
 from sklearn_cmac.maps import Regions
 from sklearn_cmac.photos import Box, Item
 from sklearn_cmac.reranking import RegionMatch
-from sklearn_cmac.search import RetrievalIndex
 
 _N_REGIONS = 5  # of the query that are numbered
 _N_SHOWN = 3  # of them on each photo
@@ -43,10 +42,9 @@ class Answer(NamedTuple):
     photo_size: tuple[int, int]
 
 
-def regions_asked(index: RetrievalIndex, query: Item) -> Asked:
-    """The regions of a query, as an index describes it."""
-    pipeline = getattr(index.pipeline, "pipeline_", index.pipeline)
-    (record,) = Corridor(pipeline).proposals([query])
+def regions_asked(pipeline: Any, query: Item) -> Asked:
+    """The regions of a query, as the pipeline of an index describes it."""
+    (record,) = Corridor(getattr(pipeline, "pipeline_", pipeline)).proposals([query])
     regions = on_one_map([each.proposed for each in record.maps])
     return Asked(regions, record.window, record.photo_size)
 

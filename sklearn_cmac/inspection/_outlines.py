@@ -305,7 +305,7 @@ def svg_overlay(
     x0, y0, x1, y1 = window or (0, 0, *photo_size)
     shown = [outline for outline in outlines if len(outline.polygons)]
     # Lines before labels; a dark line below each sets it off from any photo.
-    drawn = [_line(outline, "#000", 5, 0.5) for outline in shown]
+    drawn = [_line(outline, "#000", 5, 0.6) for outline in shown]
     drawn += [_line(outline, outline.color, 2.5) for outline in shown]
     size = label_size * max(x1 - x0, y1 - y0)
     drawn += [_label(outline, (x0, y0, x1, y1), size) for outline in shown if outline.label]

@@ -232,7 +232,7 @@ def _number_regions(
     if not answering:
         return []
     answers = [answer for _, answer in answering]
-    on_query, on_photos = number_answers(regions_asked(index, query), answers)
+    on_query, on_photos = number_answers(regions_asked(index.pipeline, query), answers)
     for (each, _), (outlines, pairs) in zip(answering, on_photos):
         each.outlines = [*outlines, *each.outlines]
         each.asked = [on_query[pair.number - 1] for pair in pairs]
