@@ -46,7 +46,7 @@ SEEN = """() => {
   const behind = (element) => {
     const layers = [];
     for (let e = element; e; e = e.parentElement) layers.push(getComputedStyle(e).backgroundColor);
-    return layers.reverse().map(numbers).reduce((back, front) => over(front, back), [255, 255, 255]);
+    return layers.reverse().map(numbers).reduce((back, top) => over(top, back), [255, 255, 255]);
   };
   const seen = (e) => e.checkVisibility({ opacityProperty: true, visibilityProperty: true });
   const found = [];

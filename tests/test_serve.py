@@ -439,6 +439,7 @@ def test_what_is_no_photo_is_told_with_the_reason_and_kept_nowhere(changing, pla
     refused = send(changing, "/photos", ("notes.jpg", b"no photo at all"))
     assert refused.status_code == 400
     assert "not an image" in refused.text
+    assert "view=table" not in refused.text  # which would ask for it with no photo
 
 
 def test_photos_that_were_not_added_before_the_end_are_at_the_next_start(place, others):

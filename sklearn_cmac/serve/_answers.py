@@ -70,7 +70,7 @@ class Answers:
         # A page may change by the next time that it is asked for.
         headers = {"Cache-Control": "no-store"}
         table = request.query_params.get("view") == "table"
-        text = template.render(**found, url=request.url, table=table)
+        text = template.render(**found, url=request.url, method=request.method, table=table)
         return HTMLResponse(text, status, headers)
 
     def moved(self, request: Request, place: str) -> Response:
