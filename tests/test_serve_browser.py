@@ -131,12 +131,19 @@ def test_a_box_is_drawn_moved_and_resized_with_the_mouse_and_the_object_is_found
     assert found(page)[1].startswith("object-00")
     link, before = page.url, found(page)
     assert page.locator(".asked svg path").count()
+    # Numbered regions lie on the part of the photo that they are of.
+    part, outlines = (page.locator(f".close {each}") for each in (".part", ".outlines"))
+    page.locator("#regions").set_checked(False)
+    assert not part.is_visible()
+    page.locator("#regions").check()
+    assert part.bounding_box() == pytest.approx(outlines.bounding_box(), abs=0.5)
+    assert page.locator(".results > li:first-child .number").count() == 3
 
     # Marks bring what is right forward, and the link says all of it.
     right = next(i for i, name in enumerate(before) if i > 1 and name.startswith("object-00"))
     wrong = next(i for i, name in enumerate(before) if not name.startswith("object-00"))
     for i, mark in ((right, "right"), (wrong, "wrong")):
-        page.locator(".results li").nth(i).get_by_label(mark, exact=True).check()
+        page.locator(".results > li").nth(i).get_by_label(mark, exact=True).check()
     follow(page, ".again button")
     after = found(page)
     assert after.index(before[right]) < right
@@ -173,7 +180,7 @@ def test_a_box_is_made_moved_and_resized_with_keys(page):
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert page.url.endswith("@10,60,240,180")
-    assert page.locator(".results li").count()
+    assert page.locator(".results > li").count()
 
 
 def test_a_box_is_drawn_with_a_finger_on_a_phone(chromium, address):
