@@ -1,4 +1,4 @@
-"""The pictures of docs/serve.md: pages of an index of made scenes, in Chromium by playwright.
+"""Pictures of docs/serve.md: pages of an index of made scenes, in Chromium by playwright.
 
     python docs/_pictures/serve.py
 
@@ -53,7 +53,7 @@ def save(page, name, height):
 
 
 def take(page, box):
-    """A box that is drawn, what is found, and groups."""
+    """A box that is drawn, and what is found."""
     page.goto(f"/?name={ASKED}")
     page.click(".wall a")
     drawing = page.locator(".editor svg")
@@ -70,14 +70,10 @@ def take(page, box):
         page.click("button.main")
     page.check("#regions")
     save(page, "serve-results.png", 900)
-    page.goto("/groups")
-    page.click("text=Find the groups")
-    page.locator(".groups").wait_for()
-    save(page, "serve-groups.png", 660)
 
 
 def main():
-    """All three."""
+    """Both."""
     scenes = make_object_scenes(6, 5, 20, object_scale=(0.9, 1.6), random_state=4)
     box = next(photo.box for photo in scenes.photos if photo.name == ASKED)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
