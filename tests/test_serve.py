@@ -4,6 +4,7 @@ import re
 import shutil
 import threading
 import time
+from html import unescape
 from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
@@ -16,6 +17,7 @@ from serving import as_file, browser, form_of, key_of, send, wait_until_added
 from sklearn_cmac import Photo, Query
 from sklearn_cmac._progress import show_progress
 from sklearn_cmac.cli import main
+from sklearn_cmac.inspection._results import describe_results
 from sklearn_cmac.photos import digest_source
 from sklearn_cmac.search import (
     RetrievalIndex,
@@ -228,16 +230,103 @@ def test_a_located_object_is_outlined_where_it_is(client, served, monkeypatch):
         path = str(served / f"photos/object-00-scene-{name}.png")
         found.append(SearchResult(path, probability, path, spatial))
     monkeypatch.setattr("sklearn_cmac.serve._app.search_with_marks", lambda *_, **__: found)
-    ask = f"/search?q={key_of(served / 'photos/object-00-scene-0.png')}"
+    ask = f"/search?q={key_of(served / 'photos/object-00-scene-2.png')}"
     sure, unsure = client.get(f"{ask}&format=json").json()["results"]
     assert sure["outline"] == [polygon.tolist()]
     assert sure["box"] == [10, 20, 110, 90]
     assert (sure["verified"], unsure["verified"], unsure["outline"]) == (True, False, [])
     page = client.get(ask).text
-    assert page.count('<span class="objects"><svg') == 1
-    assert "M10 20L110 20L110 90L10 90Z" in page
+    assert page.count('class="object" d="M10 20L110 20L110 90L10 90Z"') == 2  # it and its halo
     assert 'viewBox="0 0 320 240"' in page
+    assert f'href="/photos/{sure["photo"]}?box=10,20,110,90"' in page  # to look at it closely
     assert "97% sure: 40 points agree" in page
+
+
+def test_regions_that_answer_each_other_have_one_number_and_one_colour(client, served, scenes):
+    """Those of the page that a search writes, on the query and on each photo."""
+    query = Query(served / "photos/object-00-scene-0.png", scenes.photos[0].box)
+    box = ",".join(f"{v:g}" for v in query.box)
+    ask = f"/search?q={key_of(served / 'photos/object-00-scene-0.png')}@{box}"
+    found = client.get(f"{ask}&format=json").json()
+    with RetrievalIndex.open(served / "photos.cmac", read_only=True) as index:
+        asked, _, written = describe_results(index, query, index.search(query, 24), {})
+    (part,) = found["parts"]
+    assert [(str(r["number"]), r["color"]) for r in part["regions"]] == [
+        (outline.label, outline.color) for outline in asked.outlines
+    ]
+    for result, expected in zip(found["results"], written):
+        assert [(r["number"], r["color"]) for r in result["regions"]] == [
+            pair[:2] for pair in expected.pairs
+        ]
+        assert [r["similarity"] for r in result["regions"]] == pytest.approx(
+            [pair.similarity for pair in expected.pairs], abs=1e-4
+        )
+    page, table = client.get(ask).text, client.get(f"{ask}&view=table").text
+    n_drawn = len(part["regions"]) + sum(len(result["regions"]) for result in found["results"])
+    assert page.count('<g class="region">') == n_drawn
+    first = found["results"][0]["regions"][0]
+    assert f"<span>{first['number']}: {first['similarity']:.2f}," in table
+
+
+def test_regions_of_several_photos_are_numbered_on(client, served):
+    """Each result answers the photo that it was found by."""
+    keys = [key_of(served / f"photos/object-0{i}-scene-0.png") for i in (0, 1)]
+    found = client.get(f"/search?q={keys[0]}&q={keys[1]}&combine=max&format=json").json()
+    of_part = [{region["number"] for region in part["regions"]} for part in found["parts"]]
+    assert sorted(of_part[0] | of_part[1]) == list(range(1, len(of_part[0]) + len(of_part[1]) + 1))
+    numbers = {r["photo"]: {region["number"] for region in r["regions"]} for r in found["results"]}
+    assert numbers[keys[0]] <= of_part[0]
+    assert numbers[keys[1]] <= of_part[1]
+
+
+@pytest.fixture
+def addresses(client, served):
+    """One of each kind of page, of errors too, with what else a link may say."""
+    key = key_of(served / "photos/object-00-scene-0.png")
+    return ["/", "/?name=object-02&order=newest", "/?name=none-of-this-name", f"/photos/{key}",
+            f"/photos/{key}?box=1,2,30,40&q={key}", f"/search?q={key}@20,20,200,200", "/groups",
+            "/index", "/nothing", f"/photos/{'0' * 64}", "/search", "/?page=0"]  # fmt: skip
+
+
+def test_each_page_has_a_table_and_a_switch_that_keeps_the_rest_of_the_link(client, addresses):
+    for address in addresses:
+        views = re.compile(r'<p class="views">\s*(.*?)</p>', re.DOTALL)
+        asked = parse_qs(urlsplit(address).query)
+        links = [unescape(link) for link in re.findall('href="([^"]*)"',
+                 views.findall(client.get(address).text)[-1])]  # fmt: skip
+        for link, what in zip(links, ({"view": ["table"]}, {"format": ["json"]}), strict=True):
+            assert urlsplit(link).path == urlsplit(address).path
+            assert parse_qs(urlsplit(link).query) == {**asked, **what}
+        table = client.get(links[0])
+        assert ("<table" in table.text) == ("none-of" not in address), address
+        assert table.status_code == client.get(links[1]).status_code
+        back = unescape(re.findall('href="([^"]*)">Pictures', table.text)[0])
+        assert parse_qs(urlsplit(back).query) == asked
+
+
+def test_from_a_table_links_lead_to_tables(client, served, addresses):
+    for address in addresses:
+        text = client.get(f"{address}{'&' if '?' in address else '?'}view=table").text
+        links = map(unescape, re.findall('<a[^>]* href="(/[^"]*)"', text))
+        for link in links:
+            if "format=json" not in link and f'href="{link}">Pictures' not in unescape(text):
+                assert "view=table" in link, address
+        for form in re.findall('<form[^>]*method="get".*?</form>', text, re.DOTALL):
+            assert 'name="view" value="table"' in form
+
+
+def test_marks_of_photos_that_are_not_shown_are_not_lost(client, served):
+    """What is wrong goes behind all others, and is marked still when one searches again."""
+    key, wrong = (
+        key_of(served / f"photos/{name}.png") for name in ("object-00-scene-0", "distractor-00")
+    )
+    for view in ("", "&view=table"):
+        page = client.get(f"/search?q={key}&wrong={wrong}&n=4{view}").text
+        form = re.findall('<form[^>]*id="marks">.*?</form>', page, re.DOTALL)[0]
+        assert f'<input type="hidden" name="wrong" value="{wrong}">' in form
+        assert page.count('type="radio"') == 3 * 4
+    shown = client.get(f"/search?q={key}&wrong={wrong}").text
+    assert f'name="wrong" value="{wrong}"' not in shown
 
 
 def test_each_page_says_the_same_as_html_table_and_json(client, served):
@@ -250,9 +339,8 @@ def test_each_page_says_the_same_as_html_table_and_json(client, served):
         shown = json.json().get("photos", json.json().get("results", []))
         assert all(photo["name"] in html.text for photo in shown)
     table = client.get(f"/search?q={key}&view=table").text
-    assert table.count("<tr>") == 1 + len(
-        client.get(f"/search?q={key}&format=json").json()["results"]
-    )
+    n_results = len(client.get(f"/search?q={key}&format=json").json()["results"])
+    assert table.count("<tr>") == 1 + n_results
 
 
 def test_the_description_names_each_address_that_there_is(client):
@@ -290,7 +378,9 @@ def test_groups_are_found_in_the_background_and_linked_by_size(served, monkeypat
                 break
             time.sleep(0.01)
         assert (running["state"], running["doing"], running["of"]) == ("running", "verifying", 9)
-        assert '<meta http-equiv="refresh"' in client.get("/groups").text
+        page = client.get("/groups").text
+        assert '<noscript><meta http-equiv="refresh"' in page
+        assert "data-goes-on" in page  # what the script follows
         goes_on.set()
         while (found := client.get("/groups?format=json").json())["state"] == "running":
             time.sleep(0.01)
@@ -352,6 +442,7 @@ def test_what_is_no_photo_is_told_with_the_reason_and_kept_nowhere(changing, pla
     refused = send(changing, "/photos", ("notes.jpg", b"no photo at all"))
     assert refused.status_code == 400
     assert "not an image" in refused.text
+    assert "view=table" not in refused.text  # which would ask for it with no photo
 
 
 def test_photos_that_were_not_added_before_the_end_are_at_the_next_start(place, others):

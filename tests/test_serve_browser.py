@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contrast import faint
 from PIL import Image
+from serving import key_of
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_cmac import make_rmac_pipeline
+from sklearn_cmac.inspection import write_results
 from sklearn_cmac.pipelines import fit_to_search
 from sklearn_cmac.pixels import photo_size
 from sklearn_cmac.search import RegionMatching, RetrievalIndex, Retriever
@@ -128,12 +131,19 @@ def test_a_box_is_drawn_moved_and_resized_with_the_mouse_and_the_object_is_found
     assert found(page)[1].startswith("object-00")
     link, before = page.url, found(page)
     assert page.locator(".asked svg path").count()
+    # Numbered regions lie on the part of the photo that they are of.
+    part, outlines = (page.locator(f".close {each}") for each in (".part", ".outlines"))
+    page.locator("#regions").set_checked(False)
+    assert not part.is_visible()
+    page.locator("#regions").check()
+    assert part.bounding_box() == pytest.approx(outlines.bounding_box(), abs=0.5)
+    assert page.locator(".results > li:first-child .number").count() == 3
 
     # Marks bring what is right forward, and the link says all of it.
     right = next(i for i, name in enumerate(before) if i > 1 and name.startswith("object-00"))
     wrong = next(i for i, name in enumerate(before) if not name.startswith("object-00"))
     for i, mark in ((right, "right"), (wrong, "wrong")):
-        page.locator(".results li").nth(i).get_by_label(mark, exact=True).check()
+        page.locator(".results > li").nth(i).get_by_label(mark, exact=True).check()
     follow(page, ".again button")
     after = found(page)
     assert after.index(before[right]) < right
@@ -170,7 +180,7 @@ def test_a_box_is_made_moved_and_resized_with_keys(page):
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert page.url.endswith("@10,60,240,180")
-    assert page.locator(".results li").count()
+    assert page.locator(".results > li").count()
 
 
 def test_a_box_is_drawn_with_a_finger_on_a_phone(chromium, address):
@@ -202,11 +212,63 @@ def test_an_own_photo_is_searched_with_added_and_found(page, others, tmp_path):
     page.goto("/")
     page.set_input_files(".lend input[type=file]", tmp_path / "my own.png")
     page.locator("h1:has-text('my own.png')").wait_for()
-    page.click("text=Add it to the index")
+    follow(page, "text=Add it to the index")
+    page.evaluate("window.stays = true")
     page.locator("text=Done: 1 of 1 added").wait_for()
+    assert page.evaluate("window.stays")  # progress is told without the page being loaded anew
     open_photo(page, "my-own")
     follow(page, "button.main")
     assert found(page)[0].startswith("my-own-")
+
+
+def test_a_search_is_made_marked_and_made_again_with_keys_alone(page):
+    """From the first page, by Tab, arrows and Enter; what has the focus is never below the bar."""
+
+    def tab_to(selector):
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("(s) => document.activeElement.matches(s)", selector):
+                return
+        raise AssertionError(f"Tab does not lead to {selector}")
+
+    def enter():
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+
+    page.goto("/?name=object-01-scene-0")
+    tab_to(".wall a")
+    enter()
+    page.locator(".editor svg").wait_for()
+    tab_to(".editor svg")
+    page.keyboard.press("ArrowRight")
+    tab_to("button.main")
+    enter()
+    tab_to(".marks input")
+    focused, bar = (page.locator(each).bounding_box() for each in (":focus", ".again"))
+    assert focused["y"] + focused["height"] <= bar["y"]
+    page.keyboard.press("ArrowRight")
+    enter()  # of a mark too
+    assert "&right=" in page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_text_and_control_stands_out_from_what_is_behind_it(
+    chromium, address, served, scenes, tmp_path, scheme
+):
+    """As browsers show the pages of the server, and the one that a search writes."""
+    context = chromium.new_context(base_url=address, color_scheme=scheme)
+    page = context.new_page()
+    key = key_of(served / "photos/object-00-scene-0.png")
+    box = ",".join(f"{v:g}" for v in scenes.photos[0].box)
+    with RetrievalIndex.open(served / "photos.cmac", read_only=True) as index:
+        query = served / "photos/object-00-scene-0.png"
+        write_results(tmp_path / "page.html", index, query, index.search(query, 9))
+    marked = f"right={key}&wrong={key_of(served / 'photos/distractor-00.png')}"
+    for place in ("/", f"/photos/{key}", f"/search?q={key}@{box}&{marked}", "/index", "/groups",
+                  "/nothing", "/?view=table", (tmp_path / "page.html").as_uri()):  # fmt: skip
+        page.goto(place)
+        assert faint(page) == [], place
+    context.close()
 
 
 def test_without_script_a_box_is_typed(chromium, address):

@@ -271,7 +271,10 @@ def _short(value: float, digits: int) -> str:
 
 
 def svg_overlay(
-    outlines: Sequence[Outline], photo_size: tuple[int, int], window: Box | None = None
+    outlines: Sequence[Outline],
+    photo_size: tuple[int, int],
+    window: Box | None = None,
+    label_size: float = 1 / 22,
 ) -> str:
     """Outlines as an ``<svg>`` to be laid over the photo, stretched to its size on the page.
 
@@ -282,6 +285,9 @@ def svg_overlay(
         Pixels that the outlines are given in.
     window : (x0, y0, x1, y1), optional
         The part of the photo that is on the page. Default: all of it.
+    label_size : float
+        Height of labels' letters, as a share of the long side of what is on the page. Default:
+        for pictures of some 300 pixels or more.
 
     Returns
     -------
@@ -299,9 +305,10 @@ def svg_overlay(
     x0, y0, x1, y1 = window or (0, 0, *photo_size)
     shown = [outline for outline in outlines if len(outline.polygons)]
     # Lines before labels; a dark line below each sets it off from any photo.
-    drawn = [_line(outline, "#000", 5, 0.5) for outline in shown]
+    drawn = [_line(outline, "#000", 5, 0.6) for outline in shown]
     drawn += [_line(outline, outline.color, 2.5) for outline in shown]
-    drawn += [_label(outline, (x0, y0, x1, y1)) for outline in shown if outline.label]
+    size = label_size * max(x1 - x0, y1 - y0)
+    drawn += [_label(outline, (x0, y0, x1, y1), size) for outline in shown if outline.label]
     view = " ".join(_short(value, 1) for value in (x0, y0, x1 - x0, y1 - y0))
     return (
         f'<svg class="outlines" viewBox="{view}" preserveAspectRatio="none" aria-hidden="true" '
@@ -317,10 +324,9 @@ def _line(outline: Outline, color: str, width: float, opacity: float = 1) -> str
     )
 
 
-def _label(outline: Outline, window: Box) -> str:
+def _label(outline: Outline, window: Box, size: float) -> str:
     """The label on a dark plate, round where it is a number, inside the window."""
     x0, y0, x1, y1 = window
-    size = max(x1 - x0, y1 - y0) / 22
     text = printable(outline.label)
     width, height = max(1.5, 0.62 * len(text) + 0.8) * size, 1.5 * size
     x, y = outline.place or outline.polygons[0][0].tolist()

@@ -6,11 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sklearn_cmac.corridor import Corridor
 from sklearn_cmac.inspection._captions import (
     address_of,
     count_outlying,
@@ -20,24 +19,15 @@ from sklearn_cmac.inspection._captions import (
     say_match,
     say_score,
 )
-from sklearn_cmac.inspection._outlines import Outline, box_outline, numbered_outlines
-from sklearn_cmac.inspection._overlay import first_apart, on_one_map, open_photo
+from sklearn_cmac.inspection._numbering import Answer, Pair, number_answers, regions_asked
+from sklearn_cmac.inspection._outlines import Outline, box_outline
+from sklearn_cmac.inspection._overlay import open_photo
 from sklearn_cmac.inspection._page import Figure, write_template
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query, as_photo, check_box_inside
 from sklearn_cmac.search import RetrievalIndex, SearchResult
 
-_N_REGIONS = 5  # of the query that are numbered
-_N_SHOWN = 3  # of them on each photo
 _SIDE = 560  # pixels of a picture's long side
 _N_LARGE, _SMALL = 60, 280  # pictures of that size, and pixels of those behind them
-
-
-class Pair(NamedTuple):
-    """A region of the query, by its number, and how alike the photo's region is to it."""
-
-    number: int
-    color: str
-    similarity: float
 
 
 @dataclass
@@ -165,7 +155,7 @@ def describe_results(
         _found_photo(rank, result, caption, photos.get(result.name, result.path), asked)
         for rank, (result, caption) in enumerate(zip(results, captions), 1)
     ]
-    asked.outlines = _number_regions(index, query, results, found, asked)
+    asked.outlines = _number_regions(index, query, results, found)
     return asked, whole, found
 
 
@@ -233,35 +223,22 @@ def _number_regions(
     query: Item,
     results: Sequence[SearchResult],
     found: Sequence[FoundPhoto],
-    asked: Figure,
 ) -> list[Outline]:
     """Number the regions of the query that count for most, and outline those that answer them."""
-    answers = [
-        (each, result.regions, kept)
+    answering = [
+        (each, Answer(result.regions, kept, each.size))
         for each, result in zip(found, results)
-        if result.regions is not None and each.image and (kept := index.regions(result.name))
+        if result.regions is not None and each.size and (kept := index.regions(result.name))
     ]
-    if not answers:
+    if not answering:
         return []
-    pipeline = getattr(index.pipeline, "pipeline_", index.pipeline)
-    (record,) = Corridor(pipeline).proposals([query])
-    own = on_one_map([each.proposed for each in record.maps])
-    parts = [match.shares * match.similarities for _, match, _ in answers]
-    chosen = first_apart(np.mean(parts, axis=0), own.masks(), _N_REGIONS)
-    numbers = range(1, len(chosen) + 1)
-    assert asked.size is not None
-    numbered = numbered_outlines(own.take(chosen), numbers, asked.size, record.window)
-    for (each, match, kept), part in zip(answers, parts):
-        best = np.argsort(-part[chosen], kind="stable")[:_N_SHOWN].tolist()
-        answering = on_one_map(kept).take([match.regions[chosen[i]] for i in best])
-        assert each.size is not None
-        outlines = numbered_outlines(answering, [numbers[i] for i in best], each.size)
+    answers = [answer for _, answer in answering]
+    on_query, on_photos = number_answers(regions_asked(index.pipeline, query), answers)
+    for (each, _), (outlines, pairs) in zip(answering, on_photos):
         each.outlines = [*outlines, *each.outlines]
-        each.asked = [numbered[i] for i in best]
-        each.pairs = [
-            Pair(numbers[i], numbered[i].color, float(match.similarities[chosen[i]])) for i in best
-        ]
-    return numbered
+        each.asked = [on_query[pair.number - 1] for pair in pairs]
+        each.pairs = pairs
+    return on_query
 
 
 def _by_regions(results: Sequence[SearchResult]) -> Sequence[SearchResult]:

@@ -40,6 +40,8 @@ class SearchResult(_Found):
         How its local features lie, if a step verifies them.
     regions : RegionMatch, optional
         Which of its regions answer those of the query, if a step compares them.
+    query : int, default=0
+        Which of several queries it was found by, from 0.
 
     Examples
     --------
@@ -53,6 +55,7 @@ class SearchResult(_Found):
     path: str
     spatial: SpatialMatch | None
     regions: RegionMatch | None
+    query: int
 
     def __new__(
         cls,
@@ -61,9 +64,10 @@ class SearchResult(_Found):
         path: str = "",
         spatial: SpatialMatch | None = None,
         regions: RegionMatch | None = None,
+        query: int = 0,
     ) -> SearchResult:
         result = super().__new__(cls, name, score)
-        result.path, result.spatial, result.regions = path, spatial, regions
+        result.path, result.spatial, result.regions, result.query = path, spatial, regions, query
         return result
 
     def changed(self, **changes: Any) -> SearchResult:

@@ -10,7 +10,8 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
@@ -56,7 +57,7 @@ class Answers:
             lstrip_blocks=True,
             finalize=_in_one_line,
         )
-        self._templates.filters["address"] = _within
+        self._templates.filters.update(address=_within, in_view=_in_view)
         self._templates.globals.update(common, secret=self.secret, query=query)
 
     def page(
@@ -69,7 +70,7 @@ class Answers:
         # A page may change by the next time that it is asked for.
         headers = {"Cache-Control": "no-store"}
         table = request.query_params.get("view") == "table"
-        text = template.render(**found, url=request.url, table=table)
+        text = template.render(**found, url=request.url, method=request.method, table=table)
         return HTMLResponse(text, status, headers)
 
     def moved(self, request: Request, place: str) -> Response:
@@ -82,7 +83,8 @@ class Answers:
         """Why there is no answer: in a sentence, but for errors of the program itself."""
         status, reason = _reason(error)
         title = _TITLES.get(status, "This went wrong")
-        return self.page(request, "refusal", {"title": title, "reason": reason}, status)
+        told = {"title": title, "reason": reason, "status": status}
+        return self.page(request, "refusal", told, status)
 
     def check_form(self, fields: dict[str, str]) -> None:
         """That a form is of a page of this server.
@@ -151,6 +153,14 @@ def query(**asked: Any) -> str:
 def _within(url: URL) -> str:
     """An address of this server, without its name."""
     return f"{url.path}?{url.query}" if url.query else url.path
+
+
+@pass_context
+def _in_view(context: Context, address: str) -> str:
+    """An address that is shown as the page with the link is."""
+    if not context["table"]:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}view=table"
 
 
 def _in_one_line(value: Any) -> Any:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,11 +28,13 @@ except ImportError as error:
 from sklearn_cmac._threads import one_thread
 from sklearn_cmac.collection import InUseError
 from sklearn_cmac.collection._catalogue import CatalogueEntry
-from sklearn_cmac.photos import Photo, PhotoError, Query, digest_source
-from sklearn_cmac.search import RetrievalIndex, SearchResult, search_with_marks
+from sklearn_cmac.inspection import Outline, box_outline
+from sklearn_cmac.inspection._numbering import Asked, regions_asked
+from sklearn_cmac.photos import Box, Photo, PhotoError, Query, digest_source
+from sklearn_cmac.search import SearchResult, search_with_marks
 from sklearn_cmac.serve._answers import Answers, query
 from sklearn_cmac.serve._api import describe_api
-from sklearn_cmac.serve._drawings import Polygons, answering_regions, draw, of_box
+from sklearn_cmac.serve._drawings import draw, number_regions, polygons_of, size_of
 from sklearn_cmac.serve._lent import LentPhotos
 from sklearn_cmac.serve._library import Background, Library
 from sklearn_cmac.serve._links import (
@@ -166,6 +169,8 @@ class Pages:
         self.groups: Background[list[list[str]]] = Background(library.find_groups)
         self.answers = Answers({"library": library})
         self.rate = Rate(_A_MINUTE, seconds=60)
+        # A search is asked for again, with marks or more results.
+        self._asked = lru_cache(maxsize=64)(self._describe)
         # Photos are looked at while others search, and neither waits for who sends slowly.
         self._looking = CapacityLimiter(4)
         self._searching = CapacityLimiter(library.n_readers)
@@ -381,21 +386,27 @@ class Pages:
             )
             entries = self.library.catalogue.find([result.name for result in found])
             entry_of = {entry.name: entry for entry in entries}
-            rows = [
-                self._row(rank, result, entry_of[result.name], ask, index)
+            shown = [
+                (result, self._row(rank, result, entry_of[result.name], ask))
                 for rank, result in enumerate(found, 1)
                 if result.name in entry_of  # else it was removed meanwhile
             ]
+            parts = [self._asked_for(part, ask) for part in ask.parts]
+            number_regions(index, shown, list(zip(ask.parts, parts)), self._asked)
+        rows = [row for _, row in shown]
+        for each in (*parts, *rows):
+            each["drawing"] = draw(each.pop("outlines"), size_of(each))
         again = "max" if ask.combine == "mean" else "mean"
         wider = replace(ask, n=min(2 * ask.n, MOST_RESULTS))
         return {
-            "parts": [self._asked_for(part, ask) for part in ask.parts],
+            "parts": parts,
             "right": list(ask.right),
             "wrong": list(ask.wrong),
             "combine": ask.combine,
             "n": ask.n,
             "results": rows,
             "n_verified": sum(row["verified"] for row in rows),
+            "verifies": any(row["probability"] is not None for row in rows),
             "seconds": round(time.perf_counter() - started, 3),
             "link": ask.link,
             "more": wider.link if len(rows) == ask.n < wider.n else None,
@@ -406,49 +417,48 @@ class Pages:
     def _asked_for(self, part: Part, ask: Ask) -> dict[str, Any]:
         """A part of a search, and where it can be changed."""
         left = ask.without(part)
-        shown = self._shown_as(part.photo, self._photo_of(part.photo).name)
         others = [str(other) for other in ask.parts if other != part]
         box = str(part).partition("@")[2]
         return {
-            **shown,
+            **self._shown_as(part.photo, self._photo_of(part.photo).name),
             "box": part.box,
-            "drawing": draw(of_box(part.box), [], (shown["width"], shown["height"])),
+            "regions": [],
+            "outlines": [] if part.box is None else [box_outline(part.box)],
             "link": str(part),
             "change": f"/photos/{part.photo}{query(box=box, q=others)}",
             "without": None if left is None else left.link,
         }
 
     def _row(
-        self,
-        rank: int,
-        result: SearchResult,
-        entry: CatalogueEntry,
-        ask: Ask,
-        index: RetrievalIndex,
+        self, rank: int, result: SearchResult, entry: CatalogueEntry, ask: Ask
     ) -> dict[str, Any]:
         """A photo that was found, where the object is in it, and what its score means."""
         shown, spatial = self._shown(entry), result.spatial
-        regions: list[Polygons] = []
-        size = shown["width"], shown["height"]
-        if result.regions is not None and shown["width"]:
-            regions = answering_regions(result.regions, index.regions(result.name), size)
         verified = spatial is not None and spatial.probability >= _VERIFIED
-        outline = [spatial.outline] if spatial is not None and verified else []
-        mark = "right" if entry.id in ask.right else "wrong" if entry.id in ask.wrong else ""
+        located = []
+        if spatial is not None and verified and len(spatial.outline):
+            located = [Outline([spatial.outline], kind="object")]
+        box = result.box if located else None
+        own = entry.id in {part.photo for part in ask.parts}
         return {
             "rank": rank,
             **shown,
+            "link": f"/photos/{entry.id}{query(box=_corners(box))}",
             "score": result.score,
-            "meaning": _meaning(result),
+            "own": own,
+            "meaning": "the query’s own photo" if own else _meaning(result),
             "probability": None if spatial is None else spatial.probability,
             "verified": verified,
             "n_inliers": None if spatial is None else spatial.n_inliers,
-            "box": result.box if verified else None,
-            "outline": [polygon.round(1).tolist() for polygon in outline],
-            "regions": [[ring.round(1).tolist() for ring in rings] for rings in regions],
-            "drawing": draw([outline], regions, size) if shown["width"] else "",
-            "mark": mark,
+            "box": box,
+            "outline": [polygon for each in located for polygon in polygons_of(each)],
+            "regions": [],
+            "outlines": located,
+            "mark": "right" if entry.id in ask.right else "wrong" if entry.id in ask.wrong else "",
         }
+
+    def _describe(self, part: Part) -> Asked:
+        return regions_asked(self.library.pipeline, self._query_of(part))
 
     def _query_of(self, part: Part) -> Photo | Query:
         photo = self._photo_of(part.photo)
@@ -545,6 +555,13 @@ class Pages:
     def _check_writable(self) -> None:
         if self.library.read_only:
             raise HTTPException(403, "this index is served read only")
+
+
+def _corners(box: Box | None) -> str:
+    """A box as addresses say it, if there is something in it."""
+    if box is None or min(box[2] - box[0], box[3] - box[1]) < 2:
+        return ""
+    return ",".join(f"{v:.0f}" for v in box)
 
 
 def _meaning(result: SearchResult) -> str:

@@ -2,71 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
-from sklearn_cmac.inspection import Outline, box_outline, svg_overlay, trace_cells
-from sklearn_cmac.maps import Regions
+from sklearn_cmac.inspection import Outline, svg_overlay
+from sklearn_cmac.inspection._numbering import Answer, Asked, number_answers
 from sklearn_cmac.photos import Box
-from sklearn_cmac.reranking import RegionMatch
+from sklearn_cmac.search import RetrievalIndex, SearchResult
+from sklearn_cmac.serve._links import Part
 
-_N_REGIONS = 3  # shown of those that answer
-_OBJECT, _REGION = "#ffb000", "#56b4e9"
-_OVERLAP = 0.5
-
-Polygons = list[np.ndarray]
+_LABEL = 1 / 17  # of a small picture's long side
 
 
-def draw(objects: Sequence[Polygons], regions: Sequence[Polygons], size: tuple[int, int]) -> Markup:
-    """Outlines over a photo of this size, in its pixels; nothing where there are none."""
-    layers = ("regions", _REGION, regions), ("objects", _OBJECT, objects)
-    return Markup("").join(
-        Markup('<span class="{}">{}</span>').format(name, Markup(svg_overlay(outlines, size)))
-        for name, color, polygons in layers
-        if (outlines := [Outline(each, color=color) for each in polygons if each])
-    )
+def draw(
+    outlines: Sequence[Outline], size: tuple[int, int] | None, window: Box | None = None
+) -> Markup:
+    """Outlines over a photo of this size, or over a part of it; nothing where there are none."""
+    if not outlines or size is None:
+        return Markup("")
+    return Markup(svg_overlay(outlines, size, window, _LABEL))
 
 
-def of_box(box: Box | None) -> list[Polygons]:
-    """The polygons of a box, if there is one."""
-    return [] if box is None else [list(box_outline(box).polygons)]
+def polygons_of(outline: Outline) -> list[list[list[float]]]:
+    """An outline as JSON says it: points (x, y) in pixels of the photo."""
+    return [polygon.round(1).tolist() for polygon in outline.polygons]
 
 
-def answering_regions(
-    match: RegionMatch, regions: Sequence[Regions], photo_size: tuple[int, int]
-) -> list[Polygons]:
-    """Where the regions of a photo are that make up the most of its score.
+def size_of(shown: dict[str, Any]) -> tuple[int, int] | None:
+    """Width and height of a photo, if they are known."""
+    return (shown["width"], shown["height"]) if shown["width"] else None
+
+
+def number_regions(
+    index: RetrievalIndex,
+    found: Sequence[tuple[SearchResult, dict[str, Any]]],
+    asked: Sequence[tuple[Part, dict[str, Any]]],
+    describe: Callable[[Part], Asked],
+) -> None:
+    """Outline regions of what was asked for, and those that answer them, by equal numbers.
 
     Parameters
     ----------
-    match : RegionMatch
-    regions : sequence of Regions
-        Of each of the photo's maps; in their order, the regions of `match`.
-    photo_size : (width, height)
-
-    Returns
-    -------
-    list of lists of ndarray of shape (k, 2)
-        The polygons of each, in pixels. Of those that overlap by more than half, the first.
+    index : RetrievalIndex
+    found : sequence of (SearchResult, dict)
+        Results, and what the page says of them: "regions" and "outlines" are added to.
+    asked : sequence of (Part, dict)
+        The same of what was asked for. Of a box, its regions are drawn on a picture of their own,
+        "close".
+    describe : callable
+        What a part is searched by.
     """
-    masks = [(mask, each.shape) for each in regions for mask in each.masks()]
-    chosen: list[int] = []
-    for place in np.argsort(-match.shares * match.similarities, kind="stable").tolist():
-        region = int(match.regions[place])
-        if len(chosen) == _N_REGIONS:
-            break
-        if region < len(masks) and not any(
-            masks[other][1] == masks[region][1] and _overlap(masks[other][0], masks[region][0])
-            for other in chosen
-        ):
-            chosen.append(region)
-    return [
-        [ring * (np.array(photo_size) / masks[i][1][::-1]) for ring in trace_cells(masks[i][0])]
-        for i in chosen
-    ]
+    first = 1
+    for i, (part, shown) in enumerate(asked):
+        answering = [
+            (row, Answer(result.regions, kept, size))
+            for result, row in found
+            if result.query == i
+            and result.regions is not None
+            and (size := size_of(row)) is not None
+            and (kept := index.regions(result.name))
+        ]
+        if not answering:
+            continue
+        answers = [answer for _, answer in answering]
+        on_query, on_photos = number_answers(describe(part), answers, first)
+        first += len(on_query)
+        shown["regions"] = [_region(outline) for outline in on_query]
+        if part.box is None:
+            shown["outlines"] = on_query
+        else:
+            shown["close"] = draw(on_query, size_of(shown), part.box)
+        for (row, _), (outlines, pairs) in zip(answering, on_photos):
+            row["outlines"] = [*outlines, *row["outlines"]]
+            row["regions"] = [
+                {**_region(outline), "similarity": pair.similarity}
+                for outline, pair in zip(outlines, pairs)
+            ]
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool((one & other).sum() > _OVERLAP * (one | other).sum())
+def _region(outline: Outline) -> dict[str, Any]:
+    """A numbered region."""
+    return {
+        "number": int(outline.label),
+        "color": outline.color,
+        "outline": polygons_of(outline),
+    }

@@ -33,7 +33,8 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\\\[\]]+)(:[0-9]{1,5})?")
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
-    "script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -41,7 +42,9 @@ HEADERS = {
 }
 
 _STRANGER = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>A token is needed</title></head>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>A token is needed</title></head>
 <body><h1>A token is needed</h1>
 <p>Who has it may look. Open the address that <code>cmac serve</code> printed.</p>
 <p>If you have done so in this browser before, <a href="{again}">go on</a>.</p></body></html>"""

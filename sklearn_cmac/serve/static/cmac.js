@@ -180,12 +180,14 @@ class BoxEditor {
 document.querySelectorAll(".editor").forEach((place) => new BoxEditor(place));
 
 // A file is sent as soon as it is chosen, or dropped anywhere on the page.
+// Of two forms on a page, the later is what the page is for.
 const forms = [...document.querySelectorAll("form[data-drop]")];
 for (const form of forms) {
   form.querySelector("input[type=file]").addEventListener("change", () => form.requestSubmit());
 }
 const dropForm = forms.at(-1);
 const dropHere = document.querySelector(".drop-here");
+dropHere.textContent = dropForm?.dataset.drop;
 const hasFiles = (event) => dropForm && event.dataTransfer?.types.includes("Files");
 document.addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
@@ -205,3 +207,17 @@ document.addEventListener("drop", (event) => {
   input.files = files.files;
   if (input.files.length) dropForm.requestSubmit();
 });
+
+// How far it is, without the page being loaded anew, which would lose where somebody is on it.
+async function followProgress(main) {
+  while (main.hasAttribute("data-goes-on")) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const answer = await fetch(location.href).catch(() => null);
+    if (!answer?.ok) continue; // it may be there again
+    const now = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+    const live = now.querySelectorAll("[data-live]");
+    main.querySelectorAll("[data-live]").forEach((old, i) => old.replaceChildren(...live[i].childNodes));
+    main.toggleAttribute("data-goes-on", now.hasAttribute("data-goes-on"));
+  }
+}
+followProgress(document.querySelector("main"));
