@@ -219,11 +219,11 @@ def search_with_marks(
     asked = [_ask(index, query, depth, n_explained) for query in queries]
     rankings = [each.results for each in asked]
     found: dict[str, SearchResult] = {}
-    for asked, ranking in enumerate(rankings):
+    for which, ranking in enumerate(rankings):
         for result in ranking:
             # Of a photo that several queries find, what most was found out of.
             if result.name not in found or result.score > found[result.name].score:
-                found[result.name] = result.changed(query=asked)
+                found[result.name] = result.changed(query=which)
     names = list(found)
     place = {name: i for i, name in enumerate(names)}
     orders = [np.array([place[result.name] for result in ranking]) for ranking in rankings]
