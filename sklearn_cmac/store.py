@@ -169,7 +169,7 @@ def _open(path: str | os.PathLike[str]) -> np.ndarray:
     """The file's one record, memory-mapped."""
     try:
         check_regular(path)
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        stored = _mapped(path)
     except FileNotFoundError:
         raise StoreError(f"the stored file {path} is gone") from None
     except Exception as error:  # a damaged header raises whatever the damage leads to
@@ -181,6 +181,15 @@ def _open(path: str | os.PathLike[str]) -> np.ndarray:
     ):
         raise StoreError(f"the stored file {path} is damaged (it holds no record)")
     return stored
+
+
+def _mapped(path: str | os.PathLike[str]) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except SystemError:
+        # Python before 3.11.8 and 3.12.2 may stumble where two threads parse at once, as NumPy does
+        # with headers (CPython, gh-106905). The file is as it was.
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _fields(stored: np.ndarray) -> dict[str, np.ndarray]:
