@@ -68,7 +68,7 @@ def described(monkeypatch):
     describe = Retriever.describe_queries
 
     def told(self, queries, needs=None):
-        if needs is not None:
+        if needs is not None:  # of a query, what all steps need is described
             names.extend(query.name for query in queries)
         return describe(self, queries, needs)
 

@@ -7,6 +7,7 @@ Retrieval System: Experiments in Automatic Document Processing, Prentice-Hall 19
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -14,7 +15,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sklearn_cmac.collection import Engine
+from sklearn_cmac.collection._scores import shares_of
 from sklearn_cmac.fingerprints import fingerprint, fingerprint_photo
+from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query
 from sklearn_cmac.reranking import DescribedQuery
 from sklearn_cmac.search._index import RetrievalIndex
@@ -29,18 +32,11 @@ _REMEMBERED = 50  # marks, and as many queries, of an index
 
 
 class _Asked(NamedTuple):
-    """A query: its descriptor (D,), and what was found in an index in one state."""
+    """A query, as it is described, and what was found in an index in one state."""
 
-    descriptor: np.ndarray
+    described: DescribedQuery
     results: list[SearchResult]
     state: tuple[Any, ...] | None
-
-
-class _Marked(NamedTuple):
-    """A marked photo: its descriptor (D,), and how alike others are to it by regions, by id."""
-
-    descriptor: np.ndarray
-    alike: dict[str, float] | None  # None where no regions are kept
 
 
 class _Known(NamedTuple):
@@ -51,7 +47,7 @@ class _Known(NamedTuple):
     """
 
     asked: dict[str, _Asked]
-    marked: dict[str, _Marked]
+    marked: dict[str, DescribedQuery]
 
 
 _KNOWN: WeakKeyDictionary[RetrievalIndex, _Known] = WeakKeyDictionary()
@@ -182,16 +178,15 @@ def search_with_marks(
     KeyError
         If a marked photo is not in the index.
     ValueError
-        As for `RetrievalIndex.search`.
+        As for `RetrievalIndex.search`; or if `gamma` is not below `alpha`.
 
     Notes
     -----
-    Rocchio's sum is linear: the dot product of a photo with the moved query is its score by the
-    query, and what the marks add to it. In this form it holds behind any steps. These see the
-    queries, `combine_rankings` gives their order scores, and `move_query` adds how alike a photo
-    is to those that are marked: by their regions where these are kept, as `RegionMatching`
-    compares them, and else by descriptors. Of a photo that is right and was verified, the object's
-    box is what counts, and else all of it.
+    Each query is moved by the marks, its descriptor as `move_query` does it and its regions by
+    taking in those of what is marked, and searched with anew through all steps. A sum over regions
+    is linear as a dot product is, so that holds for `RegionMatching` too. Of a photo that is right
+    and was verified, the object's box is what counts, and else all of it. `combine_rankings` gives
+    the orders scores.
 
     The last 50 queries and marks are remembered as long as the index object lives, so that a
     further mark costs no more than itself.
@@ -210,6 +205,8 @@ def search_with_marks(
     >>> search_with_marks(index, [asked], 6, wrong=[wrong])[-1].name == wrong
     True
     """
+    if gamma >= alpha:
+        raise ValueError(f"gamma is below alpha, or nothing is asked for; got {gamma} and {alpha}")
     right, wrong = list(right), list(wrong)
     marked = bool(right or wrong)
     if len(queries) == 1 and not marked:
@@ -218,6 +215,17 @@ def search_with_marks(
     n_explained = max(n_results, _EXPLAINED)
     asked = [_ask(index, query, depth, n_explained) for query in queries]
     rankings = [each.results for each in asked]
+    descriptors = np.stack([each.described.descriptor for each in asked])
+    if marked:
+        located = {result.name: result for ranking in rankings for result in ranking}
+        good = _look_at(index, [_object_in(located.get(name), name) for name in right])
+        bad = _look_at(index, wrong)
+        moved = [_moved(each.described, good, bad, alpha, beta, gamma) for each in asked]
+        descriptors = np.stack([each.descriptor for each in moved])
+        rankings = [
+            index._searcher().search_moved(each.described, query, depth, n_explained)
+            for each, query in zip(asked, moved)
+        ]
     found: dict[str, SearchResult] = {}
     for which, ranking in enumerate(rankings):
         for result in ranking:
@@ -228,23 +236,38 @@ def search_with_marks(
     place = {name: i for i, name in enumerate(names)}
     orders = [np.array([place[result.name] for result in ranking]) for ranking in rankings]
     assert index.engine is not None  # since something was found
-    ids = index._catalogue.ids(names)
-    photos = index.engine.get(ids)
-    descriptors = np.stack([each.descriptor for each in asked])
+    photos = index.engine.get(index._catalogue.ids(names))
     scores = combine_rankings(orders, descriptors @ photos.T, combine)
-    if marked:
-        good = [_object_in(found.get(name), name) for name in right]
-        scores = move_query(
-            scores,
-            _likeness(index, good, photos, ids),
-            _likeness(index, wrong, photos, ids),
-            alpha,
-            beta,
-            gamma,
-        )
     ahead = np.array([_tier(found[name], right, wrong) for name in names])
     best = np.lexsort((-scores, -ahead))[:n_results].tolist()
     return [found[names[i]].changed(score=float(scores[i])) for i in best]
+
+
+def _moved(
+    query: DescribedQuery,
+    right: Sequence[DescribedQuery],
+    wrong: Sequence[DescribedQuery],
+    alpha: float,
+    beta: float,
+    gamma: float,
+) -> DescribedQuery:
+    """A query moved by marks, as a whole and in its regions."""
+    good, bad = (
+        np.array([each.descriptor for each in marks]).reshape(-1, len(query.descriptor))
+        for marks in (right, wrong)
+    )
+    descriptor = move_query(query.descriptor, good, bad, alpha, beta, gamma)
+    descriptor = descriptor / np.linalg.norm(descriptor)
+    if query.regions is None:
+        return replace(query, descriptor=descriptor)
+    parts = [(alpha, query.regions)]
+    parts += [(beta / len(right), each.regions) for each in right if each.regions is not None]
+    parts += [(-gamma / len(wrong), each.regions) for each in wrong if each.regions is not None]
+    vectors = np.concatenate([part.vectors for _, part in parts])
+    # What is searched for by regions is the sum over them, by their weights: so is this.
+    weights = np.concatenate([share * shares_of(part) for share, part in parts])
+    regions = RegionVectors(vectors, weights, query.regions.name)
+    return replace(query, descriptor=descriptor, regions=regions)
 
 
 def _tier(result: SearchResult, right: Sequence[str], wrong: Sequence[str]) -> int:
@@ -267,23 +290,6 @@ def _object_in(result: SearchResult | None, name: str) -> Query | str:
     return Query(Photo(result.path, name=name), result.box)
 
 
-def _likeness(
-    index: RetrievalIndex, marked: Sequence[Query | str], photos: np.ndarray, ids: Sequence[str]
-) -> np.ndarray:
-    """How alike each photo (n, D) is to marked ones (m): by regions where they are kept, (m, n)."""
-    if not marked:
-        return np.empty((0, len(ids)))
-    try:
-        known = _look_at(index, marked, ids)
-    except PhotoError:  # a file is gone: then what the index keeps of all counts
-        names = [each.name if isinstance(each, Query) else each for each in marked]
-        known = _look_at(index, names, ids)
-    rows = [[each.alike[id_] for id_ in ids] for each in known if each.alike is not None]
-    if len(rows) < len(known):
-        return np.stack([each.descriptor for each in known]) @ photos.T
-    return np.array(rows)
-
-
 def _ask(index: RetrievalIndex, query: Item, depth: int, n_explained: int) -> _Asked:
     """A search, of which marks change nothing."""
     asked, state = _known_of(index).asked, None
@@ -295,8 +301,8 @@ def _ask(index: RetrievalIndex, query: Item, depth: int, n_explained: int) -> _A
         state = index._searcher(), version, len(index.engine), depth, n_explained
     if state is None or key not in asked or asked[key].state != state:
         results = index.search(query, depth, n_explained=n_explained)
-        (descriptor,) = index._retriever.transform([query])
-        asked[key] = _Asked(descriptor, results, state)
+        (described,) = index._retriever.describe_queries([query])
+        asked[key] = _Asked(described, results, state)
     return _used(asked, [key])[0]
 
 
@@ -308,35 +314,34 @@ def _pipeline_of(index: RetrievalIndex) -> str:
         return token_hex()
 
 
-def _look_at(
-    index: RetrievalIndex, marked: Sequence[Query | str], ids: Sequence[str]
-) -> list[_Marked]:
-    """What is known of marked photos; only those are looked at that were not marked before."""
+def _look_at(index: RetrievalIndex, marked: Sequence[Query | str]) -> list[DescribedQuery]:
+    """Marked photos, described; only those are looked at that were not marked before."""
+    try:
+        return _described(index, marked)
+    except PhotoError:  # a file is gone: then what the index keeps of all counts
+        names = [each.name if isinstance(each, Query) else each for each in marked]
+        return _described(index, names)
+
+
+def _described(index: RetrievalIndex, marked: Sequence[Query | str]) -> list[DescribedQuery]:
+    """Marked photos as queries are described: objects anew, of others what the index keeps."""
+    known, described_by = _known_of(index).marked, _pipeline_of(index)
     engine = index.engine
     assert engine is not None
-    known, described_by = _known_of(index).marked, _pipeline_of(index)
-    keys = [
-        f"{described_by} {fingerprint_photo(each, annotated=True)}"
-        if isinstance(each, Query)
-        else f"{described_by} {index._catalogue.ids([each])[0]}"
-        for each in marked
-    ]
-    new = {key: each for key, each in zip(keys, marked) if not _covers(known.get(key), ids)}
-    described = _described(index, engine, list(new.values()))
-    regions = [each.regions for each in described if each.regions is not None]
-    kept = list(dict.fromkeys(ids))
-    scores = iter(engine.match(regions, len(kept), [kept] * len(regions)) if regions else ())
-    for key, each in zip(new, described):
-        alike = None
-        if each.regions is not None:
-            alike = {**dict.fromkeys(kept, 0.0), **dict(zip(*next(scores)))}
-        known[key] = _Marked(each.descriptor, alike)
+    needs = {"regions"} if engine.stamp.regions else set()
+    keys = []
+    for each in marked:
+        if isinstance(each, Query):
+            key = f"{described_by} {fingerprint_photo(each, annotated=True)}"
+        else:
+            key = f"{described_by} {index._catalogue.ids([each])[0]}"
+        if key not in known:
+            if isinstance(each, Query):
+                (known[key],) = index._retriever.describe_queries([each], needs)
+            else:
+                known[key] = _kept(index, engine, each)
+        keys.append(key)
     return _used(known, keys)
-
-
-def _covers(known: _Marked | None, ids: Sequence[str]) -> bool:
-    """Whether enough is known of a mark to compare it with these photos."""
-    return known is not None and (known.alike is None or known.alike.keys() >= set(ids))
 
 
 def _known_of(index: RetrievalIndex) -> _Known:
@@ -350,18 +355,6 @@ def _used(known: dict[str, _T], keys: Sequence[str]) -> list[_T]:
     while len(known) > max(_REMEMBERED, len(keys)):
         del known[next(iter(known))]
     return found
-
-
-def _described(
-    index: RetrievalIndex, engine: Engine, marked: Sequence[Query | str]
-) -> list[DescribedQuery]:
-    """Marked photos as queries are described: objects anew, of others what the index keeps."""
-    needs = {"regions"} if engine.stamp.regions else set()
-    queries = [each for each in marked if isinstance(each, Query)]
-    objects = iter(index._retriever.describe_queries(queries, needs) if queries else ())
-    return [
-        next(objects) if isinstance(each, Query) else _kept(index, engine, each) for each in marked
-    ]
 
 
 def _kept(index: RetrievalIndex, engine: Engine, name: str) -> DescribedQuery:

@@ -56,6 +56,12 @@ class Searcher:
             found = self._search_below(described, n_results, below)
         return self._explained(described, found, n_explained)
 
+    def search_moved(
+        self, query: DescribedQuery, moved: DescribedQuery, n_results: int, n_explained: int
+    ) -> list[SearchResult]:
+        """What is found by a query that was moved, explained by the query as it was."""
+        return self._explained(query, self._search_all(moved, n_results), n_explained)
+
     def region_matches(
         self, query: DescribedQuery, names: Sequence[str]
     ) -> list[RegionMatch | None]:
