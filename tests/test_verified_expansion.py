@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from light import make_light
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_cmac import LocalFeatures, PhotoError, RegionVectors
+from sklearn_cmac import LocalFeatures, PhotoError, Query, RegionVectors
 from sklearn_cmac.collection import ExactEngine, RegionTable, Stamp
 from sklearn_cmac.reranking import make_chain
 from sklearn_cmac.reranking._step import search_again
@@ -97,6 +98,20 @@ def test_a_verified_photo_is_added_by_its_probability_and_all_photos_are_ranked_
     assert ranked.ids.tolist() == ["a", "b", "c", "d"]
     # Products with b, c and d are 1.08, 0.98 and 0.3, over that length.
     np.testing.assert_allclose(ranked.scores, [0.5, 0, -0.1 / length, -0.78 / length], atol=1e-6)
+
+
+def test_the_photo_that_a_box_is_in_adds_nothing_to_the_query():
+    """It is found, and first; what is around the object does not come in with it."""
+    content = b"of a file"
+    own = sha256(content).hexdigest()
+    photos = collection({own: (0, 0.6, 0.8), **PHOTOS})
+    query = Query(content, (0, 0, 9, 9))
+    ranked = ask(VerifiedExpansion(Known({own: 1, "a": 0.5})), photos, QUERY, photo=query)
+    np.testing.assert_allclose(ranked.query, np.array([1.4, 0.3, 0]) / 2.05**0.5, rtol=1e-6)
+    assert ranked.ids.tolist()[:3] == [own, "a", "b"]
+    alone = ask(VerifiedExpansion(Known({own: 1})), photos, QUERY, photo=query)
+    assert alone.query.tolist() == [1, 0, 0]
+    assert alone.ids.tolist()[:2] == [own, "a"]
 
 
 def test_verified_photos_come_first_by_probability_and_equal_ones_as_they_were_found():

@@ -17,7 +17,9 @@ from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection, Engine
 from sklearn_cmac.collection._scores import shares_of
+from sklearn_cmac.fingerprints import fingerprint_photo
 from sklearn_cmac.maps import RegionVectors
+from sklearn_cmac.photos import PhotoError, Query
 from sklearn_cmac.reranking._expansion import weighted_mean
 from sklearn_cmac.reranking._step import (
     DescribedQuery,
@@ -67,7 +69,8 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
     -----
     The query is the sum of what was searched with and the descriptors of all verified photos,
     each times its probability, at unit length; its regions, for steps that read these, are those
-    of all of them, weighted so too. Photos that cannot be looked at keep the rank that they had.
+    of all of them, weighted so too. The photo that a box is in adds nothing to it, since what is
+    around the object would come in. Photos that cannot be looked at keep the rank that they had.
     Windows of a `Localization` are not used: descriptors are those of whole photos.
 
     References
@@ -128,6 +131,7 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
     ) -> list[RankedList]:
         """As for every step."""
         verdicts: list[_Verdicts] = [{} for _ in queries]
+        own = [_own_photo(query) for query in queries]
         located = [dict(ranked.located) for ranked in rankings]
         given = self._through_steps(queries, rankings, collection, prepared)
         latest, best = list(given), list(given)
@@ -136,12 +140,14 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
             for q, ranked in verified.items():
                 verdicts[q].update(zip(ranked.ids.tolist(), ranked.scores.tolist()))
                 located[q].update(ranked.located)
-            asking = [q for q, ranked in verified.items() if (ranked.scores > 0).any()]
+            new = {q: ranked.ids[ranked.scores > 0] for q, ranked in verified.items()}
+            asking = [q for q, ids in new.items() if (ids != own[q]).any()]
             if not asking:
                 break
+            others = [{i: p for i, p in verdicts[q].items() if i != own[q]} for q in asking]
             expanded = [
-                self._expand(queries[q], given[q].query, verdicts[q], collection.engine)
-                for q in asking
+                self._expand(queries[q], given[q].query, mine, collection.engine)
+                for q, mine in zip(asking, others)
             ]
             longest = max(len(given[q]) for q in asking)
             descriptors = np.stack([query.descriptor for query in expanded])
@@ -225,6 +231,15 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
                     "nothing; they are RegionMatching, CandidateNeighbors and the like"
                 )
             step._validate_params()
+
+
+def _own_photo(query: DescribedQuery) -> str | None:
+    """The id of the photo that a query is in, which tells nothing of its object that is new."""
+    asked = query.photo
+    try:
+        return fingerprint_photo(asked.photo if isinstance(asked, Query) else asked)
+    except PhotoError:
+        return None
 
 
 def _not_in(ranked: RankedList, compared: _Verdicts) -> RankedList:
