@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from mortal import Colors, NamelessColors
 from PIL import Image
 from sklearn.decomposition import PCA
@@ -52,6 +53,8 @@ def cluster(request):
 
             # A shard is given up when two workers died of it, not four.
             settings.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 1}))
+        # Workers that other tests have left are in a folder that may be gone, where torch ends them.
+        get_reusable_executor().shutdown(wait=True)
         with workers(request.param, 2):
             yield request.param
 
