@@ -53,7 +53,7 @@ def cluster(request):
 
             # A shard is given up when two workers died of it, not four.
             settings.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 1}))
-        # Workers that other tests have left are in a folder that may be gone, where torch ends them.
+        # Workers that other tests left are in a folder that may be gone, where torch ends them.
         get_reusable_executor().shutdown(wait=True)
         with workers(request.param, 2):
             yield request.param
