@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,16 @@ def shares_of(query: RegionVectors) -> np.ndarray:
     if query.weights is None:
         return np.full(len(query), 1 / len(query))
     return query.weights / query.weights.sum()
+
+
+def joined_regions(parts: Sequence[RegionVectors], weights: Sequence[float]) -> RegionVectors:
+    """Regions of several queries as those of one, by the name of the first.
+
+    A score of region matching is a sum over regions, so it is the mean of theirs by these weights.
+    """
+    shares = [weight * shares_of(part) for weight, part in zip(weights, parts)]
+    vectors = np.concatenate([part.vectors for part in parts])
+    return RegionVectors(vectors, np.concatenate(shares), parts[0].name)
 
 
 def match_scores(query: RegionVectors, table: RegionTable) -> np.ndarray:

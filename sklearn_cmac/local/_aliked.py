@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from sklearn_cmac._threads import one_thread
+from sklearn_cmac.local._features import at_unit_length
 from sklearn_cmac.networks import ALIKED_LEVELS, AlikedHead
 
 _REACH = 2  # pixels on each side in which a point is the best
@@ -102,7 +103,7 @@ def _describe(grids: list[np.ndarray], points: np.ndarray, head: AlikedHead) -> 
     places = (points[:, None] + steps).reshape(-1, 2)
     seen = _read(partial(_features, grids), places, grids[0].shape)
     mixed = _selu(seen @ head.mix).reshape(len(points), -1)
-    return _at_unit_length(mixed @ head.gather.reshape(mixed.shape[1], -1))
+    return at_unit_length(mixed @ head.gather.reshape(mixed.shape[1], -1))
 
 
 def _features(grids: list[np.ndarray], pixels: np.ndarray) -> np.ndarray:
@@ -112,7 +113,7 @@ def _features(grids: list[np.ndarray], pixels: np.ndarray) -> np.ndarray:
     for grid in coarser:
         share = (np.array(grid.shape[:2]) - 1) / (np.array(first.shape[:2]) - 1)
         parts.append(_read(_cells_of(grid), pixels * share[::-1], grid.shape))
-    return _at_unit_length(np.concatenate(parts, axis=1))
+    return at_unit_length(np.concatenate(parts, axis=1))
 
 
 def _cells_of(grid: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -138,8 +139,3 @@ def _read(
 def _selu(x: np.ndarray) -> np.ndarray:
     alpha, scale = np.float32(1.6732632423543772), np.float32(1.0507009873554805)
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-def _at_unit_length(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-12)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sklearn_cmac.local._features import at_unit_length
+
 FORMATS = ("float16", "int8", "binary")
 
 _STEPS = 65535
@@ -58,9 +60,7 @@ def unpack_descriptors(packed: np.ndarray, n_dimensions: int) -> np.ndarray:
     if packed.dtype == np.uint8:
         signs = np.unpackbits(packed, axis=1, count=n_dimensions)
         return (signs * np.float32(2) - 1) / np.float32(np.sqrt(n_dimensions))
-    descriptors = packed.astype(np.float32)
-    lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
-    return descriptors / np.maximum(lengths, 1e-12)
+    return at_unit_length(packed.astype(np.float32))
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray], form: str) -> bytes:

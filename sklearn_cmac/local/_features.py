@@ -141,3 +141,9 @@ def check_features(
             raise PhotoError(f"{name}: its local descriptors are not finite numbers")
         found.append(descriptors)
     return found
+
+
+def at_unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Vectors along the last axis, of length 1; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)

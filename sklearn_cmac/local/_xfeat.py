@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 from scipy.special import softmax
 
+from sklearn_cmac.local._features import at_unit_length
 from sklearn_cmac.networks import XFEAT_CHANNELS
 
 _CELL = 8  # pixels a side of what a cell of the map says
@@ -50,13 +51,8 @@ def read_xfeat_map(
     places = points * [columns, rows] / (np.array(pixels.shape[::-1]) - 1) - 0.5
     scores = pixels[best] * _read_bilinearly(reliability, places)[:, 0]
     order = np.argsort(-scores, kind="stable")[:max_features]
-    descriptors = _read_bicubically(_at_unit_length(features), places[order])
-    return points[order] + 0.5, _at_unit_length(descriptors), scores[order]
-
-
-def _at_unit_length(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-12)
+    descriptors = _read_bicubically(at_unit_length(features), places[order])
+    return points[order] + 0.5, at_unit_length(descriptors), scores[order]
 
 
 def _read_bilinearly(values: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -16,9 +16,8 @@ import numpy as np
 from sklearn_cmac._named_steps import NamedSteps
 from sklearn_cmac._scikit_learn import Interval
 from sklearn_cmac.collection import Collection, Engine
-from sklearn_cmac.collection._scores import shares_of
+from sklearn_cmac.collection._scores import joined_regions
 from sklearn_cmac.fingerprints import fingerprint_photo
-from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.photos import PhotoError, Query
 from sklearn_cmac.reranking._expansion import weighted_mean
 from sklearn_cmac.reranking._step import (
@@ -207,9 +206,7 @@ class VerifiedExpansion(NamedSteps, RerankingStep):
         if regions is not None and "regions" in self.needs:
             table = engine.get_regions(ids)
             parts = [regions, *(table[i] for i in range(len(table)))]
-            shares = [share * shares_of(part) for share, part in zip([1, *weights], parts)]
-            vectors = np.concatenate([part.vectors for part in parts])
-            regions = RegionVectors(vectors, np.concatenate(shares), regions.name)
+            regions = joined_regions(parts, [1, *weights])
         return replace(query, descriptor=descriptor, regions=regions)
 
     def _verifier(self) -> RerankingStep:

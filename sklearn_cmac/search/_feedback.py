@@ -15,9 +15,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sklearn_cmac.collection import Engine
-from sklearn_cmac.collection._scores import shares_of
+from sklearn_cmac.collection._scores import joined_regions
 from sklearn_cmac.fingerprints import fingerprint, fingerprint_photo
-from sklearn_cmac.maps import RegionVectors
 from sklearn_cmac.photos import Item, Photo, PhotoError, Query
 from sklearn_cmac.reranking import DescribedQuery
 from sklearn_cmac.search._index import RetrievalIndex
@@ -260,14 +259,11 @@ def _moved(
     descriptor = descriptor / np.linalg.norm(descriptor)
     if query.regions is None:
         return replace(query, descriptor=descriptor)
-    parts = [(alpha, query.regions)]
-    parts += [(beta / len(right), each.regions) for each in right if each.regions is not None]
-    parts += [(-gamma / len(wrong), each.regions) for each in wrong if each.regions is not None]
-    vectors = np.concatenate([part.vectors for _, part in parts])
-    # What is searched for by regions is the sum over them, by their weights: so is this.
-    weights = np.concatenate([share * shares_of(part) for share, part in parts])
-    regions = RegionVectors(vectors, weights, query.regions.name)
-    return replace(query, descriptor=descriptor, regions=regions)
+    weighted = [(alpha, query.regions)]
+    weighted += [(beta / len(right), each.regions) for each in right if each.regions is not None]
+    weighted += [(-gamma / len(wrong), each.regions) for each in wrong if each.regions is not None]
+    weights, parts = zip(*weighted)
+    return replace(query, descriptor=descriptor, regions=joined_regions(parts, weights))
 
 
 def _tier(result: SearchResult, right: Sequence[str], wrong: Sequence[str]) -> int:
@@ -333,12 +329,11 @@ def _described(index: RetrievalIndex, marked: Sequence[Query | str]) -> list[Des
     for each in marked:
         if isinstance(each, Query):
             key = f"{described_by} {fingerprint_photo(each, annotated=True)}"
+            if key not in known:
+                (known[key],) = index._retriever.describe_queries([each], needs)
         else:
             key = f"{described_by} {index._catalogue.ids([each])[0]}"
-        if key not in known:
-            if isinstance(each, Query):
-                (known[key],) = index._retriever.describe_queries([each], needs)
-            else:
+            if key not in known:
                 known[key] = _kept(index, engine, each)
         keys.append(key)
     return _used(known, keys)
