@@ -401,6 +401,16 @@ def test_arrays_are_written_and_read(kept, photos, tmp_path, table):
 # -- several processes ------------------------------------------------------------------------
 
 
+def test_files_that_a_writer_removes_meanwhile_take_no_bytes(kept, monkeypatch):
+    with opened(kept) as index:
+        expected = index.info()["bytes"]
+        listed, is_file = Path.iterdir, Path.is_file
+        gone = index.path / "owner of before"
+        monkeypatch.setattr(Path, "iterdir", lambda folder: [gone, *listed(folder)])
+        monkeypatch.setattr(Path, "is_file", lambda file: file == gone or is_file(file))
+        assert index.info()["bytes"] == expected > 0
+
+
 def python(code, *arguments, **options):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
     return subprocess.Popen(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def described_by(folder: Path) -> dict[str, Any]:
         **manifest.get("provenance", {}),
         "versions": manifest["versions"],
     }
+
+
+def bytes_in(folder: Path) -> int:
+    """What the files of an index take. Those of whoever writes to it come and go meanwhile."""
+    size = 0
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):
+            found = file.stat()
+            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
 
 
 def check_pipeline(folder: Path, pipeline: Any, kept: str) -> None:

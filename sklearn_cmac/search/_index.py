@@ -57,6 +57,7 @@ from sklearn_cmac.reranking import RegionMatch, SpatialMatch, verifier_of
 from sklearn_cmac.search._features import extractor_in, extractors_of, find_features
 from sklearn_cmac.search._folder import (
     PIPELINE,
+    bytes_in,
     check_pipeline,
     damage_named,
     damaged_files,
@@ -370,12 +371,11 @@ class RetrievalIndex:
     def info(self) -> dict[str, Any]:
         """What the index holds, for people and for JSON."""
         about, engine = self._catalogue.about, self._engine
-        files = [] if self.path is None else [f for f in self.path.iterdir() if f.is_file()]
         return {
             "photos": len(self),
             "contents": 0 if engine is None else len(engine),
             "failed": self._catalogue.count(FAILED),
-            "bytes": sum(file.stat().st_size for file in files),
+            "bytes": 0 if self.path is None else bytes_in(self.path),
             "dimensions": None if engine is None else engine.stamp.dimension,
             "regions": self._keeps_regions,
             "local features": len(self._kinds),
